@@ -1,0 +1,371 @@
+//! The seam to shared state: one log per project, and the index of projects.
+//!
+//! Two implementations: [`memory`] (dev mode, simulation, and the model that the Lua script is compared with) and
+//! [`redis`] (everything else). One contract suite runs on both. Nothing above this crate knows which one it has.
+//!
+//! A store has an *incarnation*: a name that changes whenever it may have lost what it acknowledged. For Redis that is
+//! `master_replid`; a log on disk would keep its own over a clean reopen.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tidings_protocol::head::Head;
+use tidings_protocol::position::{Branch, LogId, Position};
+use tidings_protocol::project::Project;
+
+/// A project's log: append, read, watch. Every method is cancel safe in the sense that dropping its future leaves no
+/// half-done step behind; whether a dropped `append` happened is unknown.
+pub trait Log: Send + Sync + 'static {
+    /// One atomic step (LOG.md L4): fork check, retry check, duplicates, append, bookkeeping, publish. A call without a
+    /// batch is *sync*: it births or forks the log where that is due, and appends nothing.
+    ///
+    /// At most one call per (writer, project) may be in flight; numbers of one writer in one project only grow, and the
+    /// same number is only ever sent with the same bytes. `fresh` is drawn anew for every sending.
+    fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>>;
+
+    /// Whole entries that touch `span`, oldest first, at least one if there is any, then as many as fit `bytes_max`
+    /// encoded bytes. The head is of the same moment. Bounds compare by id alone: locate a cursor by the head's forks first.
+    fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>>;
+
+    /// Heads, each read together with the incarnation of the store that answered, in the order asked.
+    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>>;
+
+    /// One step of the fold (LOG.md L17): compare incarnation and checkpoint, trim, write; all or nothing.
+    fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>>;
+
+    /// Checkpoint fields, with the head of the same moment.
+    fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>>;
+
+    /// Subscribes `sink` to the project's messages; confirmed on return: whatever is appended afterwards is heard, or
+    /// [`Sink::lost`] is. Messages may be lost or repeated. Dropping the subscription ends it.
+    fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>>;
+}
+
+/// The index of projects and the leases of their janitors (LOG.md L18).
+pub trait Index: Send + Sync + 'static {
+    /// Enters a project. Idempotent; done before an ingest's first append to it.
+    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>>;
+
+    /// All projects of one of the [`INDEX_SHARDS`] shards, unordered.
+    fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>>;
+
+    /// Takes or renews the lease of a shard for `ttl_ms`. True: it is the owner's now.
+    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>>;
+
+    /// Removes writers and producers that were not used for the given times from a project's meta. Harmless at any time.
+    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>>;
+}
+
+/// Whether the store delivers: readiness asks this (promise 7).
+pub trait Probe: Send + Sync + 'static {
+    /// Sends a message that travels through the store's publish path back to this process, and waits for it.
+    /// Unbounded in time: the caller sets the limit.
+    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>>;
+
+    /// Wakes when the connection to the store is lost or found again; the value is whether it is there.
+    fn connected(&self) -> tokio::sync::watch::Receiver<bool>;
+}
+
+/// Everything that a service needs of its store.
+pub trait Broker: Log + Index + Probe {}
+impl<T: Log + Index + Probe> Broker for T {}
+
+/// Hears a project's messages. Called inline from the connection's task: it must not block, and must bound what it keeps.
+pub trait Sink: Send + Sync + 'static {
+    /// An encoded `tidings.v1.Message` (see `tidings_protocol::entry::Entry::from_message`).
+    fn message(&self, bytes: Bytes);
+
+    /// Messages may have been lost: after each reconnect, and whenever the connection cannot tell.
+    fn lost(&self);
+}
+
+/// Keeps a subscription alive; dropping it ends it.
+pub struct Subscription(Box<dyn FnOnce() + Send>);
+
+impl Subscription {
+    /// A subscription that runs `end` when it is dropped.
+    pub fn new(end: impl FnOnce() + Send + 'static) -> Subscription {
+        Subscription(Box::new(end))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        std::mem::replace(&mut self.0, Box::new(|| ()))();
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Subscription")
+    }
+}
+
+/// Shards of the project index.
+pub const INDEX_SHARDS: u16 = 64;
+
+/// Longest stretch that a writer's id may be, in bytes.
+pub const WRITER_ID_MAX: usize = 64;
+
+/// One call of the append script.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppendCall {
+    /// Drawn by each process at its start.
+    pub writer: Arc<str>,
+    /// Only grows, per writer and project; 1 is the first. A sync carries the last number used (0: none yet).
+    pub number: u64,
+    /// The branch that the writer takes for open; none: it knows none.
+    pub branch: Branch,
+    /// A name for the branch that this sending may have to open.
+    pub fresh: Branch,
+    /// None: sync.
+    pub batch: Option<AppendBatch>,
+    /// How long and how many ids are remembered.
+    pub dedupe: DedupeWindow,
+}
+
+/// The events of an append.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppendBatch {
+    /// An encoded `tidings.v1.Batch`.
+    pub payload: Bytes,
+    /// Events in it, at least 1.
+    pub count: u32,
+    /// Ids to look up and to remember: (index in the batch, id), indexes growing, ids distinct.
+    pub ids: Vec<(u32, String)>,
+    /// Producer sequences to check, indexes growing; events of one producer in order.
+    pub producers: Vec<ProducerStep>,
+}
+
+/// One event's place in its producer's sequence (LOG.md L7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerStep {
+    /// Index in the batch.
+    pub index: u32,
+    /// The producer's id.
+    pub id: String,
+    /// A lower one than the log has seen is fenced; a higher one starts a new sequence.
+    pub epoch: u64,
+    /// 1 is the first of an epoch.
+    pub seq: u64,
+    /// A jump is taken: the request says what was dropped, or the event is put back by healing.
+    pub may_jump: bool,
+}
+
+/// The window in which ids are remembered; whichever bound is reached first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DedupeWindow {
+    /// Milliseconds.
+    pub ms: u64,
+    /// Number of ids.
+    pub ids: u64,
+}
+
+impl Default for DedupeWindow {
+    fn default() -> DedupeWindow {
+        DedupeWindow { ms: 10 * 60 * 1000, ids: 200_000 }
+    }
+}
+
+/// What the append script answered. All but `Appended` and a `Synced` that birthed or forked left the log as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The batch stands in the log; `last` is the position of its last event. Also the answer to a retry.
+    Appended {
+        /// Position of the last event.
+        last: Position,
+        /// Events appended; event i of them stands at `last.back(count - 1 - i)`.
+        count: u32,
+        /// The publish failed (an ACL, say): viewers will find the entry by their tail check only.
+        publish_error: Option<String>,
+    },
+    /// Sync: the log as it is now.
+    Synced(Box<Head>),
+    /// Another branch is open than the call names. A definite refusal.
+    Heal(Box<Heal>),
+    /// A lower number than this writer's last one.
+    Stale {
+        /// The writer's last number.
+        last: u64,
+    },
+    /// Nothing was appended, because of these events. Send the others again under a new number.
+    Refused(Vec<Refusal>),
+    /// The log was written by a newer format than this service knows.
+    NewerFormat(u32),
+    /// The project remembers as many producers as it may ([`PRODUCERS_MAX`]).
+    ProducersFull,
+}
+
+/// Producers remembered per project.
+pub const PRODUCERS_MAX: u64 = 10_000;
+
+/// Ranges of sequence numbers kept per producer; more holes than that and a jump is refused.
+pub const PRODUCER_RANGES_MAX: usize = 64;
+
+/// What a writer needs to go on after a fork that it did not make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heal {
+    /// The log as it is now.
+    pub head: Head,
+    /// This writer's last number in this log (0: none).
+    pub number: u64,
+    /// Its answer: last position and count.
+    pub answer: Option<(Position, u32)>,
+}
+
+/// Why one event of a batch was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Index in the batch.
+    pub index: u32,
+    /// Why.
+    pub why: RefusalWhy,
+}
+
+/// Why one event was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalWhy {
+    /// Its id was seen before, first at this position.
+    Duplicate(Position),
+    /// Its producer's sequence number is in the log's set; the log's last position at this answer.
+    DuplicateSequence(Position),
+    /// The sequence jumps.
+    OutOfSequence {
+        /// The number that would be taken.
+        expected: u64,
+    },
+    /// The producer's epoch is older than one seen.
+    Fenced {
+        /// The epoch seen.
+        epoch: u64,
+    },
+}
+
+/// Why a call got no answer of the script.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// This sending changed nothing (refused before the first write, or never sent). Says nothing of earlier sendings
+    /// under the same number.
+    #[error("nothing happened: {0}")]
+    Nothing(NothingWhy),
+    /// It may have happened: a time-out or a broken connection.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+}
+
+/// Why a sending changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NothingWhy {
+    /// No connection: it was never sent.
+    #[error("the store is away")]
+    Away,
+    /// The store is out of memory.
+    #[error("the store is out of memory")]
+    Memory,
+    /// The store refuses for now: read only, loading, busy, moving.
+    #[error("the store refuses for now: {0}")]
+    Refusing(String),
+}
+
+/// Why a read got no answer. Reads may always be tried again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// No connection, a time-out, or a store that is not the primary now.
+    #[error("the store is away: {0}")]
+    Away(String),
+    /// The log was written by a newer format than this service knows.
+    #[error("log format {0} is newer than this service knows")]
+    NewerFormat(u32),
+    /// What is stored cannot be read.
+    #[error("stored data is malformed: {0}")]
+    Malformed(String),
+}
+
+/// Which entries to read. Bounds are ids of events and exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// The oldest entries with an event above this id.
+    After(LogId),
+    /// The newest entries with an event below this id.
+    Before(LogId),
+    /// The newest entries.
+    Tail,
+}
+
+/// Some entries of a log and its head at the same moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// Whole entries, oldest first; the first and last may reach over the span's bound. Never `Body::Elsewhere`.
+    pub entries: Vec<Entry>,
+    /// The head at that moment.
+    pub head: Head,
+    /// Position before the oldest entry that the log still holds (its `prev`); the head's last when it holds none.
+    pub trimmed_to: Position,
+}
+
+/// One step of the fold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckpointStep {
+    /// Incarnation read together with `from` and the log.
+    pub incarnation: String,
+    /// Where the checkpoint stands (compared).
+    pub from: Position,
+    /// Where it will stand.
+    pub to: Position,
+    /// Version of the fold's rules; a newer one in place refuses the step.
+    pub version: u32,
+    /// Fields to write; None deletes.
+    pub fields: Vec<(String, Option<Bytes>)>,
+    /// What the log keeps. Never trims above `to`, but for `hard`.
+    pub retention: Retention,
+    /// The fold failed: leave the checkpoint, and trim what exceeds twice the retention all the same.
+    pub hard: bool,
+}
+
+/// How much of a log is kept; what exceeds any bound goes, entry by entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Events.
+    pub events: u64,
+    /// Encoded bytes.
+    pub bytes: u64,
+    /// Age in milliseconds, by the store's clock.
+    pub age_ms: u64,
+}
+
+/// What became of a checkpoint step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointAnswer {
+    /// Written; this many entries were trimmed.
+    Done {
+        /// Entries trimmed.
+        trimmed: u64,
+    },
+    /// Another one moved it, or the store changed: read again.
+    Moved,
+    /// A newer version of the rules wrote it.
+    NewerVersion(u32),
+}
+
+/// Which checkpoint fields to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fields {
+    /// All of them.
+    All,
+    /// These; absent ones are left out of the answer.
+    Named(Vec<String>),
+}
+
+/// Checkpoint fields at a position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateAt {
+    /// Where the checkpoint stands ([`Position::ZERO`]: none yet).
+    pub position: Position,
+    /// Version of the rules that wrote it (0: none yet).
+    pub version: u32,
+    /// The fields.
+    pub fields: Vec<(String, Bytes)>,
+    /// The head at the same moment.
+    pub head: Head,
+}
