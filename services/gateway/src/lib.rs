@@ -1,1 +1,155 @@
-//! Placeholder while the crate is laid out.
+//! The gateway: fans projects' logs out to their viewers. Stateless: any viewer may land on any gateway at any time.
+//!
+//! Owns the read side's faces: WebSocket, server-sent events, polling, history, snapshots, exports, the page. What they
+//! stand on (topics, rings, pages, cursors) is `tidings_log`'s.
+
+mod connections;
+mod encodings;
+mod http;
+mod metrics;
+mod openapi;
+mod shared;
+mod start;
+mod ws;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use prometheus::Registry;
+use tidings_broker::Broker;
+use tidings_log::hub::{Hub, HubSettings};
+use tidings_runtime::config::GatewayConfig;
+use tidings_runtime::service::Service;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::connections::Connections;
+use crate::http::summaries::Summaries;
+use crate::shared::{Settings, Shared};
+
+/// What the server calls itself.
+pub(crate) const SERVER: &str = concat!("tidings/", env!("CARGO_PKG_VERSION"));
+
+/// Largest message that a client may send: subscriptions are small.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// A gateway. Dropping it ends its tasks.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Starts a gateway over this broker; it works until it is drained. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// When the registry has a gateway's metrics already.
+    pub fn new(
+        config: &GatewayConfig,
+        broker: Arc<dyn Broker>,
+        registry: &Registry,
+    ) -> Result<Gateway, prometheus::Error> {
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let settings = HubSettings {
+            ring_bytes_max: config.ring_bytes_max,
+            budget_bytes: config.memory_bytes_max,
+            pages_bytes_max: config.pages_bytes_max,
+            tail_check: config.tail_check,
+            linger: config.linger,
+            writer: format!("g-{:016x}", rand::random::<u64>()).into(),
+        };
+        let hub = Hub::new(broker.clone(), settings, tasks.clone(), tidings_log::metrics::Metrics::register(registry)?);
+        tasks.spawn(hub.clone().run(stop.clone()));
+        let connections = Connections::default();
+        tasks.spawn(watch_store(broker, connections.clone(), stop.clone()));
+        let shared = Arc::new(Shared {
+            hub,
+            connections,
+            metrics: metrics::Metrics::register(registry)?,
+            settings: Settings {
+                message_bytes_max: MESSAGE_BYTES_MAX,
+                ping_every: config.ping,
+                stalled_after: config.stalled,
+                drain_window: config.drain.min(DRAIN_WINDOW_MAX),
+            },
+            summaries: Summaries::default(),
+        });
+        Ok(Gateway { shared, tasks, stop })
+    }
+
+    fn documented(&self) -> OpenApiRouter {
+        OpenApiRouter::new()
+            .routes(routes!(ws::open))
+            .routes(routes!(http::events::read))
+            .routes(routes!(http::state::snapshot))
+            .routes(routes!(http::state::sessions))
+            .routes(routes!(http::state::session))
+            .routes(routes!(http::state::logs))
+            .routes(routes!(http::projects::list))
+            .routes(routes!(http::export::export))
+            .with_state(self.shared.clone())
+    }
+}
+
+/// Viewers are told to come back over at most this time.
+const DRAIN_WINDOW_MAX: Duration = Duration::from_secs(5);
+
+/// Tells viewers when the store goes away and comes back.
+async fn watch_store(broker: Arc<dyn Broker>, connections: Connections, stop: CancellationToken) {
+    let mut connected = broker.connected();
+    loop {
+        connections.set_degraded(!*connected.borrow_and_update());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = connected.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+impl Service for Gateway {
+    fn name(&self) -> &'static str {
+        "gateway"
+    }
+
+    fn router(&self) -> Router {
+        self.documented().split_for_parts().0.merge(http::page::router())
+    }
+
+    fn openapi(&self) -> utoipa::openapi::OpenApi {
+        self.documented().split_for_parts().1
+    }
+
+    fn drain(&self) -> BoxFuture<'_, ()> {
+        self.shared.connections.drain(self.shared.settings.drain_window);
+        std::future::ready(()).boxed()
+    }
+
+    fn finished(&self) -> BoxFuture<'_, ()> {
+        async {
+            let connections = self.shared.connections.tasks();
+            connections.close();
+            connections.wait().await;
+            self.stop.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        }
+        .boxed()
+    }
+
+    fn open(&self) -> usize {
+        self.shared.connections.len()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,239 @@
+//! A reader's cursor (LOG.md L10, L12): where it reads on, what it has been told on branches that were closed since,
+//! and which gaps it must be told. Pure.
+
+use tidings_protocol::entry::{Entry, ForkKind, ForkNote};
+use tidings_protocol::frames::SnapshotWish;
+use tidings_protocol::gap::{Gap, GapCause};
+use tidings_protocol::head::{Head, Located};
+use tidings_protocol::position::{Branch, Position};
+use tidings_protocol::wire;
+
+use crate::topic::heard::{HEARD_MS, Heard};
+
+/// A reader's place in a log.
+#[derive(Debug, Clone)]
+pub struct Cursor {
+    /// Reading goes on behind this.
+    at: Position,
+    /// The last position that the reader was told.
+    told: Position,
+    /// How far it had read each branch that was closed since.
+    old: Vec<(Branch, u64)>,
+    follows_snapshots: bool,
+    /// A snapshot is due when the cursor reaches the head.
+    snapshot_due: bool,
+    /// Where the last snapshot of this connection was taken, unless a gap came since.
+    fresh_at: Option<Position>,
+}
+
+/// Whether an event is to be told, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The reader has been told it before: it counts as told.
+    Skip,
+    /// Tell it.
+    Tell {
+        /// An old position under which it was heard, when the event itself does not say.
+        was: Option<Position>,
+        /// The reader has been told it, but its snapshot lacks it.
+        seen: bool,
+    },
+}
+
+/// What became of a cursor when it was held against a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relocated {
+    /// It reads on behind its (perhaps moved) place.
+    Here,
+    /// It lies above the head on the open branch.
+    Ahead,
+    /// Its branch is unknown.
+    Unknown,
+}
+
+impl Cursor {
+    /// A cursor behind `at`, which the reader knows.
+    pub fn new(at: Position, snapshot: SnapshotWish) -> Cursor {
+        Cursor {
+            at,
+            told: at,
+            old: Vec::new(),
+            follows_snapshots: snapshot != SnapshotWish::No,
+            snapshot_due: snapshot == SnapshotWish::Now,
+            fresh_at: None,
+        }
+    }
+
+    /// Where reading goes on.
+    pub fn at(&self) -> Position {
+        self.at
+    }
+
+    /// Whether the reader's own position lags behind the cursor, so that an `at` would tell it something.
+    pub fn is_untold(&self) -> bool {
+        self.told != self.at
+    }
+
+    /// The reader was told that everything up to the cursor is told.
+    pub fn told(&mut self) {
+        self.told = self.at;
+    }
+
+    /// A snapshot is due at the head.
+    pub fn wants_snapshot(&self) -> bool {
+        self.snapshot_due
+    }
+
+    /// A snapshot was told that is true at `position`, and the stream goes on from there.
+    pub fn snapshot_told(&mut self, position: Position) {
+        self.snapshot_due = false;
+        self.fresh_at = Some(position);
+        self.at = position;
+        self.told = position;
+    }
+
+    /// Moves a cursor of a closed branch to where it goes on in this log.
+    pub fn relocate(&mut self, head: &Head) -> Relocated {
+        match head.locate(self.at) {
+            Located::At(_) => Relocated::Here,
+            Located::Cut(_) => {
+                self.remember(self.at);
+                if let Some(fork) = head.closing(self.at.branch) {
+                    self.at = fork.survived;
+                }
+                self.old.retain(|(branch, _)| head.closing(*branch).is_some());
+                Relocated::Here
+            }
+            Located::Ahead => Relocated::Ahead,
+            Located::Unknown => Relocated::Unknown,
+        }
+    }
+
+    fn remember(&mut self, position: Position) {
+        match self.old.iter_mut().find(|(branch, _)| *branch == position.branch) {
+            Some((_, n)) => *n = (*n).max(position.n()),
+            None => self.old.push((position.branch, position.n())),
+        }
+    }
+
+    /// Everything up to `position` has been told or counts as told.
+    pub fn advance(&mut self, position: Position) {
+        self.at = position;
+    }
+
+    /// The cursor passes a fork entry.
+    pub fn cross(&mut self, position: Position, note: &ForkNote) -> Option<Gap> {
+        if !note.closed.is_none() && note.closed == self.at.branch {
+            self.remember(self.at);
+        }
+        let cause = match note.kind {
+            ForkKind::Moved => {
+                self.at = position;
+                return None;
+            }
+            ForkKind::Failover => GapCause::Failover,
+            ForkKind::Deleted => GapCause::Deleted,
+        };
+        let certain = note.kind == ForkKind::Deleted;
+        Some(self.gap(Gap { after: self.told, before: position, cause, lost: None, certain, position }))
+    }
+
+    /// The log no longer holds what lies between the cursor and `resume`, the position before the oldest entry it holds.
+    /// One gap or two; of two the last moves the position.
+    pub fn trimmed(&mut self, head: &Head, resume: Position) -> Vec<Gap> {
+        let crossed = |fork: &&tidings_protocol::head::Fork| self.at.n() < fork.from.n() && fork.from.n() <= resume.n();
+        let forks: Vec<_> = head.forks.iter().filter(crossed).copied().collect();
+        let before = next(resume);
+        if forks.iter().any(|fork| fork.kind == ForkKind::Deleted) {
+            let gap =
+                Gap { after: self.told, before, cause: GapCause::Deleted, lost: None, certain: true, position: resume };
+            return vec![self.gap(gap)];
+        }
+        let mut gaps = Vec::new();
+        if forks.iter().any(|fork| fork.kind == ForkKind::Failover) {
+            let told = self.told;
+            gaps.push(Gap {
+                after: told,
+                before,
+                cause: GapCause::Failover,
+                lost: None,
+                certain: false,
+                position: told,
+            });
+        }
+        // What was told on a branch that was cut, or may have come again since a failover, cannot be counted for certain.
+        let cut = self.told.branch != self.at.branch || self.told.n() > self.at.n();
+        let doubtful =
+            head.forks.iter().any(|fork| fork.kind == ForkKind::Failover && fork.from.ms() + HEARD_MS >= self.at.ms());
+        let lost = resume.n() - self.at.n() - forks.len() as u64;
+        gaps.push(self.gap(Gap {
+            after: self.told,
+            before,
+            cause: GapCause::Trimmed,
+            lost: Some(lost),
+            certain: !cut && !doubtful,
+            position: resume,
+        }));
+        gaps
+    }
+
+    /// The log starts anew: go on at its head.
+    pub fn reset(&mut self, head: &Head) -> Gap {
+        self.old.clear();
+        let position = head.last;
+        self.gap(Gap {
+            after: self.told,
+            before: next(position),
+            cause: GapCause::LogReset,
+            lost: None,
+            certain: false,
+            position,
+        })
+    }
+
+    /// Moves behind a gap; who follows snapshots is due a fresh one.
+    fn gap(&mut self, gap: Gap) -> Gap {
+        self.at = gap.position;
+        self.told = gap.position;
+        if self.follows_snapshots {
+            self.snapshot_due = true;
+        }
+        self.fresh_at = None;
+        gap
+    }
+
+    /// Whether an event that stands at `position` is to be told.
+    pub fn judge(&self, position: Position, event: &wire::Event, heard: &Heard) -> Verdict {
+        let mut was = None;
+        let mut seen = false;
+        for old in event.was.iter().filter_map(|text| text.parse::<Position>().ok()) {
+            seen |= self.had(old);
+        }
+        if event.id_from_runner {
+            for old in heard.olds(&event.id).iter().filter(|old| old.branch != position.branch) {
+                was = was.or(Some(*old));
+                seen |= self.had(*old);
+            }
+        }
+        if seen && self.fresh_at.is_none() { Verdict::Skip } else { Verdict::Tell { was, seen } }
+    }
+
+    /// Has this reader been told what stood there?
+    fn had(&self, position: Position) -> bool {
+        self.old.iter().any(|(branch, n)| *branch == position.branch && position.n() <= *n)
+    }
+
+    /// Where a reader stands in an entry: the index of the first event behind the cursor.
+    pub fn first_unread(&self, entry: &Entry) -> usize {
+        let first = entry.first_id().n;
+        usize::try_from((self.at.n() + 1).saturating_sub(first)).unwrap_or(usize::MAX)
+    }
+}
+
+/// The lowest position that the next event may have: an exclusive upper bound.
+fn next(position: Position) -> Position {
+    Position::new(position.ms(), position.n() + 1, position.branch)
+}
+
+#[cfg(test)]
+mod tests;

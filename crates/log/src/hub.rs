@@ -1,0 +1,207 @@
+//! The hub: all topics of a gateway. It makes them when somebody comes, drops them some time after the last one left,
+//! checks the heads of the quiet ones, and keeps rings, pages and snapshots inside one budget of bytes.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidings_broker::Broker;
+use tidings_protocol::project::Project;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Metrics;
+use crate::pages::Pages;
+use crate::topic::Topic;
+use crate::viewer::release;
+
+/// How a gateway spends its memory and when it looks.
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    /// Payload bytes of a topic's ring.
+    pub ring_bytes_max: usize,
+    /// Payload bytes of all rings, pages and snapshots together.
+    pub budget_bytes: usize,
+    /// Payload bytes of the page cache alone.
+    pub pages_bytes_max: usize,
+    /// How often quiet topics' heads are checked.
+    pub tail_check: Duration,
+    /// How long a topic stays without readers.
+    pub linger: Duration,
+    /// Drawn at start; gateways sync under this name.
+    pub writer: Arc<str>,
+}
+
+/// What a cold topic's ring is shrunk to when the budget is spent.
+const COLD_RING_BYTES: usize = 64 * 1024;
+
+/// How often the budget and the lingering topics are looked at.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// All topics of a gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    broker: Arc<dyn Broker>,
+    settings: HubSettings,
+    topics: Mutex<HashMap<Project, Kept>>,
+    pages: Arc<Pages>,
+    tasks: TaskTracker,
+    metrics: Metrics,
+}
+
+struct Kept {
+    topic: Arc<Topic>,
+    /// Since when nobody uses it.
+    unused_since: Option<Instant>,
+}
+
+/// A use of a topic: the hub keeps the topic while one is held.
+pub struct TopicHandle(Arc<Topic>);
+
+impl Deref for TopicHandle {
+    type Target = Topic;
+
+    fn deref(&self) -> &Topic {
+        &self.0
+    }
+}
+
+impl Clone for TopicHandle {
+    fn clone(&self) -> TopicHandle {
+        TopicHandle::new(self.0.clone())
+    }
+}
+
+impl Drop for TopicHandle {
+    fn drop(&mut self) {
+        release(&self.0);
+    }
+}
+
+impl TopicHandle {
+    fn new(topic: Arc<Topic>) -> TopicHandle {
+        topic.uses().fetch_add(1, Ordering::AcqRel);
+        TopicHandle(topic)
+    }
+}
+
+impl Hub {
+    /// A hub over this broker; [`Hub::run`] is its upkeep.
+    pub fn new(broker: Arc<dyn Broker>, settings: HubSettings, tasks: TaskTracker, metrics: Metrics) -> Hub {
+        let pages = Pages::new(broker.clone(), settings.pages_bytes_max, tasks.clone(), metrics.clone());
+        Hub(Arc::new(Inner { broker, settings, topics: Mutex::default(), pages, tasks, metrics }))
+    }
+
+    /// The topic of a project, made when it is not there. It starts by itself; see [`Topic::started`].
+    pub fn topic(&self, project: &Project) -> TopicHandle {
+        let mut topics = self.0.topics.lock();
+        if let Some(kept) = topics.get_mut(project) {
+            kept.unused_since = None;
+            return TopicHandle::new(kept.topic.clone());
+        }
+        let topic = Topic::new(
+            project.clone(),
+            self.0.settings.ring_bytes_max,
+            self.0.broker.clone(),
+            self.0.pages.clone(),
+            self.0.settings.writer.clone(),
+            self.0.metrics.clone(),
+        );
+        self.0.tasks.spawn(topic.clone().run());
+        self.0.metrics.topics.inc();
+        let handle = TopicHandle::new(topic.clone());
+        topics.insert(project.clone(), Kept { topic, unused_since: None });
+        handle
+    }
+
+    /// The topic of a project, if somebody uses it already.
+    pub fn existing(&self, project: &Project) -> Option<TopicHandle> {
+        self.0.topics.lock().get(project).map(|kept| TopicHandle::new(kept.topic.clone()))
+    }
+
+    /// The broker that all topics read from.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.0.broker
+    }
+
+    /// The upkeep: tail checks, lingering topics, budget. Ends, and ends all topics, when `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut upkeep = tokio::time::interval(UPKEEP);
+        let mut check = tokio::time::interval(self.0.settings.tail_check);
+        upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = upkeep.tick() => {
+                    self.drop_unused();
+                    self.keep_budget();
+                }
+                _ = check.tick() => self.check_tails().await,
+            }
+        }
+        for kept in self.0.topics.lock().drain().map(|(_, kept)| kept) {
+            kept.topic.stop();
+        }
+    }
+
+    /// One look at the heads of all topics that heard nothing since the last one, pipelined (LOG.md L13).
+    async fn check_tails(&self) {
+        let quiet: Vec<Arc<Topic>> = {
+            let topics = self.0.topics.lock();
+            let quiet = |kept: &&Kept| kept.topic.heard_at().elapsed() >= self.0.settings.tail_check;
+            topics.values().filter(quiet).map(|kept| kept.topic.clone()).collect()
+        };
+        if quiet.is_empty() {
+            return;
+        }
+        let projects = quiet.iter().map(|topic| topic.project().clone()).collect();
+        match self.0.broker.heads(projects).await {
+            Ok(heads) => quiet.iter().zip(heads).for_each(|(topic, head)| topic.ask_check(head)),
+            Err(error) => tracing::debug!(%error, "tail check failed, the next one will tell"),
+        }
+    }
+
+    fn drop_unused(&self) {
+        let now = Instant::now();
+        let linger = self.0.settings.linger;
+        self.0.topics.lock().retain(|_, kept| {
+            if kept.topic.uses().load(Ordering::Acquire) > 0 {
+                kept.unused_since = None;
+                return true;
+            }
+            let since = *kept.unused_since.get_or_insert(now);
+            if now.duration_since(since) < linger {
+                return true;
+            }
+            kept.topic.stop();
+            self.0.pages.forget(kept.topic.project());
+            self.0.metrics.topics.dec();
+            false
+        });
+    }
+
+    /// Cold topics shrink first.
+    fn keep_budget(&self) {
+        let mut topics: Vec<(Instant, usize, Arc<Topic>)> = {
+            let topics = self.0.topics.lock();
+            topics.values().map(|kept| (kept.topic.heard_at(), kept.topic.bytes(), kept.topic.clone())).collect()
+        };
+        let mut spent = self.0.pages.bytes() + topics.iter().map(|(_, bytes, _)| bytes).sum::<usize>();
+        self.0.metrics.bytes.set(i64::try_from(spent).unwrap_or(i64::MAX));
+        topics.sort_by_key(|(heard_at, ..)| *heard_at);
+        for (_, bytes, topic) in topics {
+            if spent <= self.0.settings.budget_bytes {
+                return;
+            }
+            topic.shrink(COLD_RING_BYTES);
+            spent = spent.saturating_sub(bytes) + topic.bytes();
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! A topic: one project's log as this gateway sees it. The machine is pure ([`machine`]); this is its thin shell: a task
+//! that subscribes, reads and feeds it, and the view that readers get.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use tokio::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tidings_broker::{Broker, Sink};
+use tidings_protocol::fold::State;
+use tidings_protocol::head::Head;
+use tidings_protocol::position::Position;
+use tidings_protocol::project::Project;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::pages::Pages;
+use crate::snapshot::Snapshot;
+use crate::wake::{Readers, Wake};
+
+pub mod heard;
+mod inbox;
+pub mod machine;
+mod task;
+
+use inbox::Inbox;
+use machine::Machine;
+
+/// One project's log, shared by all its readers on this gateway.
+pub struct Topic {
+    project: Project,
+    machine: RwLock<Machine>,
+    readers: Readers,
+    reader_keys: AtomicU64,
+    inbox: Inbox,
+    /// What readers and timers ask of the task.
+    asked: Mutex<Asked>,
+    ask: Notify,
+    /// Readers and lingering handles; the hub drops a topic at zero.
+    uses: AtomicUsize,
+    snapshot: Mutex<Option<(Arc<Snapshot>, Instant)>>,
+    incomplete_before: Mutex<Option<Position>>,
+    started: watch::Sender<bool>,
+    stop: CancellationToken,
+    pages: Arc<Pages>,
+    broker: Arc<dyn Broker>,
+    writer: Arc<str>,
+    metrics: Metrics,
+    heard_at: Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    /// Read what follows the position.
+    read: bool,
+    /// A reader has a position in a log that is not there.
+    birth: bool,
+    /// Somebody wants the fold.
+    state: bool,
+    /// A head from the tail check.
+    head: Option<Head>,
+}
+
+impl Sink for Topic {
+    fn message(&self, bytes: Bytes) {
+        self.inbox.push(bytes);
+    }
+
+    fn lost(&self) {
+        self.inbox.lose();
+    }
+}
+
+impl Topic {
+    /// A topic that nobody feeds yet; [`task::run`] does.
+    pub(crate) fn new(
+        project: Project,
+        ring_bytes_max: usize,
+        broker: Arc<dyn Broker>,
+        pages: Arc<Pages>,
+        writer: Arc<str>,
+        metrics: Metrics,
+    ) -> Arc<Topic> {
+        Arc::new(Topic {
+            machine: RwLock::new(Machine::new(project.clone(), ring_bytes_max)),
+            project,
+            readers: Readers::default(),
+            reader_keys: AtomicU64::new(0),
+            inbox: Inbox::default(),
+            asked: Mutex::default(),
+            ask: Notify::new(),
+            uses: AtomicUsize::new(0),
+            snapshot: Mutex::new(None),
+            incomplete_before: Mutex::new(None),
+            started: watch::Sender::new(false),
+            stop: CancellationToken::new(),
+            pages,
+            broker,
+            writer,
+            metrics,
+            heard_at: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// The topic's task: feeds the machine until the topic is stopped.
+    pub(crate) async fn run(self: Arc<Topic>) {
+        task::run(self).await;
+    }
+
+    /// Ends the task.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// The project.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// The machine, for reading. Hold it shortly and never over an await.
+    pub fn view(&self) -> RwLockReadGuard<'_, Machine> {
+        self.machine.read()
+    }
+
+    /// The page cache that its readers fall back to.
+    pub fn pages(&self) -> &Arc<Pages> {
+        &self.pages
+    }
+
+    /// Its counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Waits until the topic knows its log. Pending while the store is away.
+    pub async fn started(&self) {
+        // The sender lives as long as the topic, so waiting cannot fail.
+        let _ = self.started.subscribe().wait_for(|started| *started).await;
+    }
+
+    /// Adds a reader that is woken at news; returns its key.
+    pub(crate) fn add_reader(&self, wake: Arc<Wake>) -> u64 {
+        let key = self.reader_keys.fetch_add(1, Ordering::Relaxed);
+        self.readers.add(key, wake);
+        key
+    }
+
+    pub(crate) fn remove_reader(&self, key: u64) {
+        self.readers.remove(key);
+    }
+
+    pub(crate) fn uses(&self) -> &AtomicUsize {
+        &self.uses
+    }
+
+    fn ask(&self, what: impl FnOnce(&mut Asked)) {
+        what(&mut self.asked.lock());
+        self.ask.notify_one();
+    }
+
+    /// Asks the task to read what follows the position.
+    pub fn ask_read(&self) {
+        self.ask(|asked| asked.read = true);
+    }
+
+    /// Asks the task to make the loss of a log tellable.
+    pub(crate) fn ask_birth(&self) {
+        self.ask(|asked| asked.birth = true);
+    }
+
+    /// Asks the task to load the fold.
+    pub(crate) fn ask_state(&self) {
+        self.ask(|asked| asked.state = true);
+    }
+
+    /// Hands the task a head from the tail check.
+    pub(crate) fn ask_check(&self, head: Head) {
+        self.ask(|asked| asked.head = Some(head));
+    }
+
+    /// When the topic last heard a message.
+    pub(crate) fn heard_at(&self) -> Instant {
+        *self.heard_at.lock()
+    }
+
+    /// A snapshot at exactly `at`, or for a newcomer a recent one that the ring links up with.
+    pub(crate) fn snapshot(&self, at: Position, newcomer: bool) -> Snapshotted {
+        let mut kept = self.snapshot.lock();
+        let (position, state) = {
+            let machine = self.view();
+            if let Some((snapshot, made)) = &*kept {
+                let near = newcomer && made.elapsed() < SNAPSHOT_SHARED_FOR;
+                if snapshot.position == at || (near && machine.ring().place(snapshot.position).is_some()) {
+                    return Snapshotted::Here(snapshot.clone());
+                }
+            }
+            if machine.position() != at && !newcomer {
+                return Snapshotted::Moved;
+            }
+            let Some(state) = machine.state() else {
+                drop(machine);
+                self.ask_state();
+                return Snapshotted::Cold;
+            };
+            (machine.position(), state.clone())
+        };
+        // Encoding a big state takes a while: others read the machine meanwhile.
+        let mut json = Vec::new();
+        state.snapshot_json(&mut json);
+        let snapshot = Snapshot::new(position, *self.incomplete_before.lock(), json.into());
+        *kept = Some((snapshot.clone(), Instant::now()));
+        Snapshotted::Here(snapshot)
+    }
+
+    /// A snapshot at the head, or a very recent one while the head moves fast. Waits while the store is away.
+    pub async fn snapshot_at_head(&self) -> Arc<Snapshot> {
+        self.warm(|topic| {
+            let at = topic.view().position();
+            match topic.snapshot(at, false) {
+                Snapshotted::Moved => topic.snapshot(at, true),
+                other => other,
+            }
+            .here()
+        })
+        .await
+    }
+
+    /// The fold at the head. Cheap to clone. Waits while the store is away.
+    pub async fn state_at_head(&self) -> State {
+        self.warm(|topic| {
+            let state = topic.view().state().cloned();
+            if state.is_none() {
+                topic.ask_state();
+            }
+            state
+        })
+        .await
+    }
+
+    /// Asks again at every news until there is an answer.
+    async fn warm<T>(&self, ask: impl Fn(&Topic) -> Option<T>) -> T {
+        self.started().await;
+        let wake = Arc::new(Wake::default());
+        let reading = Reading { topic: self, key: self.add_reader(wake.clone()) };
+        poll_fn(|cx| {
+            wake.register(cx.waker());
+            wake.take();
+            ask(reading.topic).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.view().bytes() + self.snapshot.lock().as_ref().map_or(0, |(snapshot, _)| snapshot.state.len())
+    }
+
+    /// Gives memory back: bounds the ring anew and forgets folds and snapshots.
+    pub(crate) fn shrink(&self, ring_bytes_max: usize) {
+        let mut machine = self.machine.write();
+        machine.shrink(ring_bytes_max);
+        machine.cool();
+        *self.snapshot.lock() = None;
+    }
+}
+
+/// What became of the wish for a snapshot.
+pub(crate) enum Snapshotted {
+    /// Here it is.
+    Here(Arc<Snapshot>),
+    /// The topic has moved on: read on, and ask again at the head.
+    Moved,
+    /// The fold is not warm; it was asked for, and readers are woken when it is there.
+    Cold,
+}
+
+impl Snapshotted {
+    fn here(self) -> Option<Arc<Snapshot>> {
+        match self {
+            Snapshotted::Here(snapshot) => Some(snapshot),
+            Snapshotted::Moved | Snapshotted::Cold => None,
+        }
+    }
+}
+
+/// A reader that is taken out when whoever waited goes.
+struct Reading<'a> {
+    topic: &'a Topic,
+    key: u64,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.topic.remove_reader(self.key);
+    }
+}
+
+/// How long newcomers share one snapshot, so that a storm of them costs one encoding.
+const SNAPSHOT_SHARED_FOR: std::time::Duration = std::time::Duration::from_millis(250);

@@ -1,0 +1,233 @@
+//! The topic's task: subscribe, read the tail, join; then take in what is heard and make good what is lost (LOG.md L13).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_broker::{Answer, AppendCall, DedupeWindow, Fields, Page, ReadError, Sink, Span, Subscription};
+use tidings_protocol::entry::{Entry, EntryError};
+use tidings_protocol::fold::State;
+use tidings_protocol::position::Branch;
+use tokio::time::Instant;
+
+use super::Topic;
+use super::machine::Todo;
+
+/// Encoded bytes that one read of a topic asks for.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// Encoded bytes of the tail that a topic starts with: enough for viewers that reconnect after a moment.
+const TAIL_BYTES: usize = 512 * 1024;
+
+/// Waits between tries while the store is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Feeds the topic's machine until the topic is stopped.
+pub(super) async fn run(topic: Arc<Topic>) {
+    let stop = topic.stop.clone();
+    stop.run_until_cancelled(async {
+        let _subscription = subscribe(&topic).await;
+        carry_out(&topic, Todo::Read(Span::Tail)).await;
+        topic.started.send_replace(true);
+        topic.readers.wake_all();
+        loop {
+            tokio::select! {
+                () = topic.inbox.news() => {}
+                () = topic.ask.notified() => {}
+            }
+            answer_wishes(&topic).await;
+            take_in(&topic).await;
+            topic.readers.wake_all();
+        }
+    })
+    .await;
+}
+
+async fn subscribe(topic: &Arc<Topic>) -> Subscription {
+    let mut retry = RETRY.0;
+    loop {
+        let sink: Arc<dyn Sink> = topic.clone();
+        match topic.broker.subscribe(topic.project.clone(), sink).await {
+            Ok(subscription) => return subscription,
+            Err(error) => {
+                tracing::debug!(%error, project = %topic.project, "subscribe failed, will try again");
+                tokio::time::sleep(retry).await;
+                retry = (retry * 2).min(RETRY.1);
+            }
+        }
+    }
+}
+
+/// What readers and timers asked for.
+async fn answer_wishes(topic: &Arc<Topic>) {
+    let asked = std::mem::take(&mut *topic.asked.lock());
+    let todo = {
+        let mut machine = topic.machine.write();
+        if asked.birth {
+            machine.missed_by_cursor()
+        } else if asked.read {
+            Todo::Read(machine.catch_up())
+        } else {
+            asked.head.map_or(Todo::Nothing, |head| machine.checked(&head))
+        }
+    };
+    carry_out(topic, todo).await;
+    if asked.state && topic.view().state().is_none() {
+        load_state(topic).await;
+    }
+}
+
+/// Takes in what was heard. Everything that is there already goes into the machine under one lock and wakes readers
+/// once, so that load makes batches bigger.
+async fn take_in(topic: &Arc<Topic>) {
+    loop {
+        let (messages, lost) = topic.inbox.take();
+        if messages.is_empty() && !lost {
+            return;
+        }
+        *topic.heard_at.lock() = Instant::now();
+        topic.metrics.messages.inc_by(messages.len() as u64);
+        // Decoding happens here, outside of the lock that readers share.
+        let entries: Vec<_> = messages.into_iter().map(Entry::from_message).collect();
+        let mut entries = entries.into_iter();
+        let mut todo = if lost { Todo::Read(topic.view().catch_up()) } else { Todo::Nothing };
+        loop {
+            if todo != Todo::Nothing {
+                topic.metrics.repairs.inc();
+                carry_out(topic, todo).await;
+            }
+            // What came with a message that did not link up is older than the page read since, or links up behind it.
+            match feed(topic, &mut entries) {
+                Todo::Nothing => break,
+                more => todo = more,
+            }
+        }
+    }
+}
+
+/// Feeds entries to the machine under one lock, until they are used up or the machine wants something.
+fn feed(topic: &Arc<Topic>, entries: &mut impl Iterator<Item = Result<Entry, EntryError>>) -> Todo {
+    let mut machine = topic.machine.write();
+    for entry in entries {
+        let todo = match entry {
+            Ok(entry) => machine.heard(entry),
+            Err(error) => {
+                tracing::warn!(%error, project = %topic.project, "malformed message on the channel");
+                Todo::Read(machine.catch_up())
+            }
+        };
+        if todo != Todo::Nothing {
+            return todo;
+        }
+    }
+    Todo::Nothing
+}
+
+/// Does what the machine wants until it wants nothing more. Waits while the store is away.
+async fn carry_out(topic: &Arc<Topic>, mut todo: Todo) {
+    let mut retry = RETRY.0;
+    loop {
+        let outcome = match todo {
+            Todo::Nothing => return,
+            Todo::Read(span) => read(topic, span).await.map(|page| (span, page)),
+            Todo::SyncThenRead(span) => match sync(topic).await {
+                Ok(()) => read(topic, span).await.map(|page| (span, page)),
+                Err(error) => Err(error),
+            },
+        };
+        match outcome {
+            Ok((span, page)) => {
+                retry = RETRY.0;
+                let mut machine = topic.machine.write();
+                let before = machine.head().branch;
+                todo = machine.page(span, page);
+                let crossed = before != machine.head().branch && !before.is_none();
+                drop(machine);
+                if crossed {
+                    topic.metrics.forks.inc();
+                    topic.pages.forget(&topic.project);
+                    *topic.snapshot.lock() = None;
+                }
+                topic.readers.wake_all();
+            }
+            Err(error) => {
+                tracing::debug!(%error, project = %topic.project, "topic read failed, will try again");
+                tokio::time::sleep(retry).await;
+                retry = (retry * 2).min(RETRY.1);
+            }
+        }
+    }
+}
+
+async fn read(topic: &Arc<Topic>, span: Span) -> Result<Page, ReadError> {
+    topic.machine.write().read_begun();
+    let bytes = if span == Span::Tail { TAIL_BYTES } else { READ_BYTES };
+    topic.broker.read(topic.project.clone(), span, bytes).await
+}
+
+/// Lets the log fork or be born where that is due; whoever calls sync is a writer (LOG.md L5).
+async fn sync(topic: &Arc<Topic>) -> Result<(), ReadError> {
+    let branch = topic.view().head().branch;
+    let call = AppendCall {
+        writer: topic.writer.clone(),
+        number: 0,
+        branch,
+        fresh: Branch::from_random(rand::random()),
+        batch: None,
+        dedupe: DedupeWindow::default(),
+    };
+    match topic.broker.append(topic.project.clone(), call).await {
+        Ok(Answer::NewerFormat(format)) => Err(ReadError::NewerFormat(format)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(ReadError::Away(error.to_string())),
+    }
+}
+
+/// Loads the fold: the checkpoint, then the log behind it, until the ring can roll it forward.
+async fn load_state(topic: &Arc<Topic>) {
+    match try_load_state(topic).await {
+        Ok(()) => {}
+        Err(error) => {
+            tracing::warn!(%error, project = %topic.project, "could not load the state, will try again");
+            tokio::time::sleep(RETRY.0).await;
+            topic.ask_state();
+        }
+    }
+}
+
+async fn try_load_state(topic: &Arc<Topic>) -> Result<(), ReadError> {
+    let stored = topic.broker.state(topic.project.clone(), Fields::All).await?;
+    let mut state = State::from_fields(stored.position, stored.version, stored.fields)
+        .map_err(|error| ReadError::Malformed(error.to_string()))?;
+    let mut incomplete_before = None;
+    loop {
+        let attached = topic.machine.write().attach(state);
+        state = match attached {
+            Ok(()) => {
+                *topic.incomplete_before.lock() = incomplete_before;
+                return Ok(());
+            }
+            Err(state) => *state,
+        };
+        let page = topic.broker.read(topic.project.clone(), Span::After(state.position().id), READ_BYTES).await?;
+        let Some(first) = page.entries.first() else {
+            // Behind the head: the topic has not heard the newest yet, or the checkpoint is of another history.
+            take_in(topic).await;
+            let todo = Todo::Read(topic.view().catch_up());
+            carry_out(topic, todo).await;
+            if topic.view().position().n() < state.position().n() {
+                return Err(ReadError::Away("the checkpoint is ahead of the log".into()));
+            }
+            continue;
+        };
+        if first.prev.n() > state.position().n() {
+            incomplete_before = Some(first.prev);
+        }
+        for entry in page.entries {
+            if entry.position.n() > state.position().n() {
+                state.apply(&entry);
+            }
+        }
+        // The topic goes on meanwhile; what it hears is taken in so that the two meet.
+        take_in(topic).await;
+    }
+}

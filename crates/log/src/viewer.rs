@@ -1,0 +1,390 @@
+//! A viewer: a cursor over a topic. It has no queue: when its transport can take more, it takes what lies between its
+//! cursor and the head, from the ring, or from shared pages while it is behind.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tidings_protocol::filter::Filter;
+use tidings_protocol::frames::{Lag, Marks, SnapshotWish};
+use tidings_protocol::gap::Gap;
+use tidings_protocol::grant::{Grant, visible};
+use tidings_protocol::position::Position;
+use tidings_protocol::wire;
+
+use crate::cursor::{Cursor, Relocated, Verdict};
+use crate::encoding::Encoding;
+use crate::held::Held;
+use crate::hub::TopicHandle;
+use crate::pages::PageHeld;
+use crate::topic::Snapshotted;
+use crate::topic::machine::Machine;
+use crate::wake::Wake;
+
+mod lagging;
+
+/// Where one pull puts what it takes, and how much it may take.
+pub struct Pull<'a> {
+    /// How events become bytes.
+    pub encoding: &'a dyn Encoding,
+    /// Ready frames, in order; shared, not copied.
+    pub out: &'a mut Vec<Bytes>,
+    /// Bytes left; a pull stops at the first frame that reaches it.
+    pub bytes_left: usize,
+    /// Events (and gaps) left.
+    pub events_left: usize,
+    /// Nothing above this running count is told; `u64::MAX`: everything.
+    pub until: u64,
+}
+
+impl Pull<'_> {
+    fn is_full(&self) -> bool {
+        self.bytes_left == 0 || self.events_left == 0
+    }
+
+    fn push(&mut self, frame: Bytes, events: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(frame.len());
+        self.events_left = self.events_left.saturating_sub(events);
+        self.out.push(frame);
+    }
+}
+
+/// What a viewer wants of a project.
+#[derive(Debug, Clone)]
+pub struct Wants {
+    /// Where its stream starts (behind this).
+    pub at: Position,
+    /// It starts at the head and knows nothing yet, so a recent snapshot will do as well as one of this instant.
+    pub newcomer: bool,
+    /// What to leave out.
+    pub filter: Filter,
+    /// What happens to a backlog.
+    pub lag: Lag,
+    /// Whether it follows snapshots.
+    pub snapshot: SnapshotWish,
+    /// What it may see.
+    pub grant: Grant,
+}
+
+/// A reader of one topic.
+pub struct Viewer {
+    topic: TopicHandle,
+    cursor: Cursor,
+    newcomer: bool,
+    filter: Filter,
+    lag: Lag,
+    grant: Grant,
+    /// Key among the topic's readers.
+    key: u64,
+    /// The page being waited for while the cursor is off the ring.
+    page: Option<BoxFuture<'static, Arc<PageHeld>>>,
+    /// The cursor is above the topic: wait until this many reads were begun and done before believing it.
+    ahead_until: Option<u64>,
+}
+
+/// What a look at the topic found.
+enum Step {
+    /// Nothing to tell now; a wake-up follows.
+    Idle,
+    /// Something was told, or the cursor moved.
+    Moved,
+    /// What follows the cursor is on a page.
+    Behind,
+}
+
+impl Viewer {
+    /// A viewer of a topic that has started; `wake` is woken whenever there is news.
+    pub fn new(topic: TopicHandle, wants: Wants, wake: Arc<Wake>) -> Viewer {
+        let key = topic.add_reader(wake);
+        Viewer {
+            cursor: Cursor::new(wants.at, wants.snapshot),
+            newcomer: wants.newcomer,
+            filter: wants.filter,
+            lag: wants.lag,
+            grant: wants.grant,
+            key,
+            page: None,
+            ahead_until: None,
+            topic,
+        }
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &TopicHandle {
+        &self.topic
+    }
+
+    /// The cursor's place: everything up to here is told, or counts as told.
+    pub fn at(&self) -> Position {
+        self.cursor.at()
+    }
+
+    /// Takes what lies between the cursor and the head, up to the pull's limits. Ready: something was told, or a limit
+    /// was reached. Pending: nothing now; the viewer's [`Wake`] (or a page's arrival, through `cx`) will say when.
+    pub fn poll_pull(&mut self, cx: &mut Context<'_>, pull: &mut Pull<'_>) -> Poll<()> {
+        let had = pull.out.len();
+        loop {
+            if pull.is_full() || self.cursor.at().n() >= pull.until {
+                return Poll::Ready(());
+            }
+            let page = match &mut self.page {
+                Some(waiting) => match waiting.poll_unpin(cx) {
+                    Poll::Ready(page) => {
+                        self.page = None;
+                        Some(page)
+                    }
+                    Poll::Pending => return if pull.out.len() > had { Poll::Ready(()) } else { Poll::Pending },
+                },
+                None => None,
+            };
+            match self.step(page, pull) {
+                Step::Moved => {}
+                Step::Behind => {
+                    let pages = self.topic.pages().clone();
+                    self.page = Some(pages.after(self.topic.project().clone(), self.cursor.at().id).boxed());
+                }
+                Step::Idle => return if pull.out.len() > had { Poll::Ready(()) } else { Poll::Pending },
+            }
+        }
+    }
+
+    /// Whether what follows the cursor is being fetched: pending means "soon", not "nothing".
+    pub fn is_catching_up(&self) -> bool {
+        self.page.is_some() || self.ahead_until.is_some()
+    }
+
+    /// If the cursor moved on without a word (everything was filtered out), says where it is.
+    pub fn tell_at(&mut self, encoding: &dyn Encoding, out: &mut Vec<Bytes>) {
+        if self.cursor.is_untold() && !self.cursor.wants_snapshot() {
+            let mut frame = Vec::new();
+            encoding.at(self.topic.project(), self.cursor.at(), &mut frame);
+            out.push(frame.into());
+            self.cursor.told();
+        }
+    }
+
+    fn step(&mut self, page: Option<Arc<PageHeld>>, pull: &mut Pull<'_>) -> Step {
+        let topic = self.topic.clone();
+        let machine = topic.view();
+        if !machine.is_started() {
+            return Step::Idle;
+        }
+        if !machine.head().is_born() {
+            if !self.cursor.at().is_zero() {
+                drop(machine);
+                topic.ask_birth();
+                return Step::Idle;
+            }
+            if !self.cursor.wants_snapshot() {
+                return Step::Idle;
+            }
+        }
+        match self.cursor.relocate(machine.head()) {
+            Relocated::Here => self.ahead_until = None,
+            Relocated::Ahead => return self.wait_or_reset(&machine, pull),
+            Relocated::Unknown => {
+                let gap = self.cursor.reset(machine.head());
+                self.tell_gap(&gap, pull);
+                return Step::Moved;
+            }
+        }
+        if self.cursor.at() == machine.position() {
+            if !self.cursor.wants_snapshot() {
+                return Step::Idle;
+            }
+            drop(machine);
+            return self.tell_snapshot(pull);
+        }
+        if let Some(place) = machine.ring().place(self.cursor.at()) {
+            // A newcomer needs no word of what its snapshot holds.
+            if self.newcomer && self.cursor.wants_snapshot() {
+                drop(machine);
+                return self.tell_snapshot(pull);
+            }
+            let lagging = self.lag == Lag::Compact && machine.ring().lags(place.entry, lagging::LAG_BYTES);
+            self.deliver(machine.ring().from(place.entry), &machine, lagging, pull);
+            return Step::Moved;
+        }
+        match page {
+            Some(page) => self.take_page(&page, &machine, pull),
+            None => Step::Behind,
+        }
+    }
+
+    /// The cursor lies above the head: another gateway knew more, or the log was reset. A read begun after now tells.
+    fn wait_or_reset(&mut self, machine: &Machine, pull: &mut Pull<'_>) -> Step {
+        let (begun, done) = machine.reads();
+        match self.ahead_until {
+            None => {
+                self.ahead_until = Some(begun + 1);
+                self.topic.ask_read();
+                Step::Idle
+            }
+            Some(until) if done < until => Step::Idle,
+            Some(_) => {
+                self.ahead_until = None;
+                let gap = self.cursor.reset(machine.head());
+                self.tell_gap(&gap, pull);
+                Step::Moved
+            }
+        }
+    }
+
+    fn take_page(&mut self, page: &PageHeld, machine: &Machine, pull: &mut Pull<'_>) -> Step {
+        if page.head.branch != machine.head().branch {
+            // A fork that the topic has not crossed: it goes first, then its readers follow. Or the page is the old one.
+            self.topic.pages().forget(self.topic.project());
+            self.topic.ask_read();
+            return Step::Idle;
+        }
+        let at = self.cursor.at();
+        let resume = match page.entries.first() {
+            Some(first) => first.entry().prev,
+            None => page.trimmed_to,
+        };
+        if resume.n() > at.n() {
+            if resume.n() > machine.position().n() {
+                self.topic.ask_read();
+                return Step::Idle;
+            }
+            let gaps = self.cursor.trimmed(machine.head(), resume);
+            for gap in gaps {
+                self.tell_gap(&gap, pull);
+            }
+        }
+        let before = self.cursor.at();
+        self.deliver(page.entries.iter(), machine, self.lag == Lag::Compact, pull);
+        if self.cursor.at() == before && before == at {
+            // Nothing here that may be told yet: the page reaches beyond the topic, or ends at the cursor.
+            self.topic.ask_read();
+            return Step::Idle;
+        }
+        Step::Moved
+    }
+
+    /// Tells the entries behind the cursor, in order, until they end or the pull is full.
+    fn deliver<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a Arc<Held>>,
+        machine: &Machine,
+        lagging: bool,
+        pull: &mut Pull<'_>,
+    ) {
+        let top = machine.position().n().min(pull.until);
+        let at = self.cursor.at().n();
+        let mut entries = entries.skip_while(|held| held.position().n() <= at).peekable();
+        while let Some(held) = entries.next_if(|held| !pull.is_full() && held.entry().first_id().n <= top) {
+            if let Some(note) = held.fork() {
+                match self.cursor.cross(held.position(), note) {
+                    Some(gap) => self.tell_gap(&gap, pull),
+                    None => self.cursor.advance(held.position()),
+                }
+            } else if lagging {
+                self.deliver_compacted(held, &mut entries, machine, top, pull);
+            } else {
+                self.deliver_entry(held, machine, top, pull);
+            }
+        }
+    }
+
+    fn deliver_entry(&mut self, held: &Held, machine: &Machine, top: u64, pull: &mut Pull<'_>) {
+        let entry = held.entry();
+        let start = self.cursor.first_unread(entry);
+        let end = end_below(held, top);
+        if start >= end {
+            return;
+        }
+        if held.is_plain() && self.filter.is_open() && !machine.ids().has_olds() {
+            let frames = held.frames(pull.encoding);
+            let fit = frames.fit(start, pull.bytes_left).min(end).min(start.saturating_add(pull.events_left));
+            self.topic.metrics().deliveries.inc_by((fit - start) as u64);
+            pull.push(frames.slice(start..fit), fit - start);
+            self.cursor.advance(entry.position_of(fit - 1));
+            self.cursor.told();
+            return;
+        }
+        for (index, event) in held.events().iter().enumerate().take(end).skip(start) {
+            if pull.is_full() {
+                return;
+            }
+            self.deliver_event(held, index, event, machine, pull);
+        }
+    }
+
+    fn deliver_event(
+        &mut self,
+        held: &Held,
+        index: usize,
+        event: &wire::Event,
+        machine: &Machine,
+        pull: &mut Pull<'_>,
+    ) {
+        let position = held.entry().position_of(index);
+        let verdict = if self.wants(event) { self.cursor.judge(position, event, machine.ids()) } else { Verdict::Skip };
+        self.cursor.advance(position);
+        let Verdict::Tell { was, seen } = verdict else { return };
+        if was.is_none() && !seen {
+            pull.push(held.frames(pull.encoding).slice(index..index + 1), 1);
+        } else {
+            let mut frame = Vec::new();
+            let marks = Marks { was: was.as_ref(), seen };
+            pull.encoding.event(held.project(), position, event, marks, &mut frame);
+            pull.push(frame.into(), 1);
+        }
+        self.topic.metrics().deliveries.inc();
+        self.cursor.told();
+    }
+
+    fn wants(&self, event: &wire::Event) -> bool {
+        visible(event, &self.grant) && self.filter.passes(event)
+    }
+
+    fn tell_gap(&mut self, gap: &Gap, pull: &mut Pull<'_>) {
+        let mut frame = Vec::new();
+        pull.encoding.gap(self.topic.project(), gap, &mut frame);
+        pull.push(frame.into(), 1);
+        self.topic.metrics().on_gap(gap.cause);
+    }
+
+    fn tell_snapshot(&mut self, pull: &mut Pull<'_>) -> Step {
+        match self.topic.snapshot(self.cursor.at(), self.newcomer) {
+            Snapshotted::Here(snapshot) => {
+                self.newcomer = false;
+                pull.push(snapshot.frame(self.topic.project(), pull.encoding), 1);
+                self.cursor.snapshot_told(snapshot.position);
+                Step::Moved
+            }
+            Snapshotted::Moved => Step::Moved,
+            Snapshotted::Cold => Step::Idle,
+        }
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.topic.remove_reader(self.key);
+    }
+}
+
+impl std::fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Viewer")
+            .field("project", self.topic.project())
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The end of an entry's events that lie at or below `top`.
+fn end_below(held: &Held, top: u64) -> usize {
+    let above = held.position().n().saturating_sub(top);
+    held.events().len().saturating_sub(usize::try_from(above).unwrap_or(usize::MAX))
+}
+
+/// Counts handles of a topic, so that the hub can drop it when the last one goes.
+pub(crate) fn release(topic: &crate::topic::Topic) {
+    topic.uses().fetch_sub(1, Ordering::AcqRel);
+}

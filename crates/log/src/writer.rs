@@ -1,0 +1,254 @@
+//! The write side of a log (LOG.md L5, L6, L7, and the writer's part of L9 with a memory of 0).
+//!
+//! [`Writers`] takes events for any project and answers with what became of each. Per project one task drives a pure
+//! [`machine::Machine`]: numbers that only grow, one call in flight, group commit, and patience with outcomes that are not
+//! known. What waits is bounded in bytes, per project and in all; what does not fit is refused, never dropped.
+//!
+//! It does not validate events, and does not put back what a failover took: it tells the loss with a `gap` event.
+
+pub mod budget;
+mod draw;
+mod item;
+mod lane;
+pub mod machine;
+pub mod metrics;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidings_broker::{Broker, DedupeWindow};
+use tidings_protocol::project::Project;
+use tidings_protocol::wire;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::janitor::Activity;
+use budget::{Budget, Share};
+pub use item::{Item, Jumps, Slot};
+use lane::{Lane, Request};
+use machine::Machine;
+pub use machine::{Failure, Outcome};
+pub use metrics::Metrics;
+
+/// How long a request waits for its answer unless its caller says otherwise.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Projects whose writers are remembered; above it idle ones are forgotten.
+const LANES_MAX: usize = 65_536;
+
+/// Settings of the writers.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long and how many ids are remembered.
+    pub dedupe: DedupeWindow,
+    /// Bytes that may wait in one project.
+    pub project_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { dedupe: DedupeWindow::default(), project_bytes_max: 16 * 1024 * 1024 }
+    }
+}
+
+/// How one request is to be taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// When the caller must have its answer.
+    pub deadline: Instant,
+    /// Which steps of producers may skip numbers, by what earlier parts of a streamed request said.
+    pub jumps: Jumps,
+}
+
+impl Options {
+    /// The usual deadline from now, and no jumps.
+    pub fn new() -> Options {
+        Options { deadline: Instant::now() + DEADLINE, jumps: Jumps::default() }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+/// A request that did not get an answer for each of its events.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct SubmitError {
+    /// Why those without a result have none.
+    pub why: Failure,
+    /// What became of each event, as far as that is known.
+    pub results: Vec<Option<Outcome>>,
+}
+
+/// The writers of a process, one per project. Cheap to clone.
+#[derive(Clone)]
+pub struct Writers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    broker: Arc<dyn Broker>,
+    connected: watch::Receiver<bool>,
+    writer: Arc<str>,
+    settings: Settings,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    draining: AtomicBool,
+    total: Arc<Budget>,
+    activity: Activity,
+    lanes: Mutex<HashMap<Project, Arc<Entry>, foldhash::fast::RandomState>>,
+    /// No forgotten writer used a higher number.
+    number_floor: AtomicU64,
+    began: Instant,
+}
+
+/// A lane and its budget.
+struct Entry {
+    lane: Arc<Lane>,
+    budget: Arc<Budget>,
+}
+
+impl Shared {
+    fn is_connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The machines' clock.
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Writers {
+    /// Writers on this store, under a writer id of their own. What waits in all projects together counts against `total`,
+    /// which the caller may share. `activity` hears of every append.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        settings: Settings,
+        total: Arc<Budget>,
+        activity: Activity,
+        metrics: Metrics,
+    ) -> Writers {
+        let shared = Shared {
+            connected: broker.connected(),
+            broker,
+            writer: draw::writer_id(),
+            settings,
+            metrics,
+            tasks: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            total,
+            activity,
+            lanes: Mutex::default(),
+            number_floor: AtomicU64::new(0),
+            began: Instant::now(),
+        };
+        Writers { shared: Arc::new(shared) }
+    }
+
+    /// Appends events in this order, each once however often it is submitted under the same id, and tells what became of
+    /// each, in the same order. Not atomic: when it fails, some may have been appended; the error says which are known to.
+    /// `Ok` may hold refusals of single events ([`Outcome::OutOfSequence`], [`Outcome::Fenced`]).
+    ///
+    /// Dropping the future does not take the events back.
+    pub async fn submit(
+        &self,
+        project: &Project,
+        events: Vec<wire::Event>,
+        options: Options,
+    ) -> Result<Vec<Outcome>, SubmitError> {
+        let shared = &self.shared;
+        let count = events.len();
+        let refuse = |why| Err(SubmitError { why, results: vec![None; count] });
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        if shared.is_draining() {
+            return refuse(Failure::Draining);
+        }
+        let entry = self.entry(project);
+        // A store that is known to be away is said so at once, unless a call is already waiting for it to come back.
+        if !shared.is_connected() && entry.lane.is_parked() {
+            return refuse(Failure::Away);
+        }
+        let mut jumps = options.jumps;
+        let items: Vec<Item> = (0..)
+            .zip(&events)
+            .map(|(index, event)| Item::new(event, Slot { request: 0, index }, jumps.allows(event)))
+            .collect();
+        // From here on they are held encoded alone.
+        drop(events);
+        let weight = items.iter().map(Item::weight).sum();
+        let Some(share) = Share::take([&entry.budget, &shared.total], weight, &shared.metrics.waiting_bytes) else {
+            shared.metrics.busy.inc();
+            return refuse(Failure::Busy);
+        };
+        let (reply, answer) = oneshot::channel();
+        if let Some(parked) = entry.lane.push(Request { items, deadline: options.deadline, reply, share }) {
+            shared.tasks.spawn(lane::run(shared.clone(), entry.lane.clone(), parked));
+        }
+        drop(entry);
+        answer.await.unwrap_or_else(|_| refuse(Failure::OutcomeUnknown))
+    }
+
+    /// Refuses what comes from now on, and resolves when everything that was taken has been answered.
+    pub async fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        for entry in self.shared.lanes.lock().values() {
+            entry.lane.wake();
+        }
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Projects that are being written to.
+    pub fn open(&self) -> usize {
+        self.shared.tasks.len()
+    }
+
+    fn entry(&self, project: &Project) -> Arc<Entry> {
+        let shared = &self.shared;
+        let mut lanes = shared.lanes.lock();
+        if let Some(entry) = lanes.get(project) {
+            return entry.clone();
+        }
+        if lanes.len() >= LANES_MAX {
+            let mut floor = 0;
+            lanes.retain(|_, entry| {
+                // Whoever holds the entry is about to use it.
+                let idle = (Arc::strong_count(entry) == 1).then(|| entry.lane.parked_number()).flatten();
+                floor = floor.max(idle.unwrap_or(0));
+                idle.is_none()
+            });
+            shared.number_floor.fetch_max(floor, Ordering::Relaxed);
+        }
+        let number = shared.number_floor.load(Ordering::Relaxed);
+        let machine = Machine::new(shared.writer.clone(), number, shared.settings.dedupe);
+        let entry = Arc::new(Entry {
+            lane: Arc::new(Lane::new(project.clone(), machine)),
+            budget: Budget::new(shared.settings.project_bytes_max),
+        });
+        lanes.insert(project.clone(), entry.clone());
+        entry
+    }
+}
+
+impl std::fmt::Debug for Writers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writers").field("writer", &self.shared.writer).field("open", &self.open()).finish()
+    }
+}

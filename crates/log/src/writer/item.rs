@@ -1,0 +1,234 @@
+//! One event on its way into the log: encoded once, whatever becomes of the calls that carry it.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message as _;
+use prost::encoding::{encode_varint, encoded_len_varint};
+use tidings_broker::{AppendBatch, ProducerStep};
+use tidings_protocol::gap::GapCause;
+use tidings_protocol::position::Position;
+use tidings_protocol::wire;
+
+/// Key of the field `events` of a `Batch`: number 1, length delimited.
+const EVENTS_TAG: u8 = 0x0a;
+
+/// What an item weighs in memory beside its encoded bytes, about.
+pub(super) const ITEM_OVERHEAD_BYTES: usize = 256;
+
+/// Who waits for an item: event `index` of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The request's key, given by the shell.
+    pub request: u64,
+    /// The event's index in it.
+    pub index: u32,
+}
+
+/// An event's place in its producer's sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Step {
+    id: String,
+    epoch: u64,
+    seq: u64,
+}
+
+/// An encoded event, and what the append script must know of it.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Set by the machine that it waits in; a batch that was freed is recognised by these.
+    pub(super) key: u64,
+    /// An encoded `tidings.v1.Event`.
+    encoded: Bytes,
+    pub(super) id: String,
+    /// The log remembers the id.
+    remembered: bool,
+    producer: Option<Step>,
+    may_jump: bool,
+    /// Some sending of it got no answer, so a history may hold it.
+    pub(super) unanswered: bool,
+    /// Who waits. The first one's answer is the event's own, the others are doubles of it.
+    pub(super) slots: Vec<Slot>,
+    /// A gap event of the writer's own: it tells that what was acknowledged up to this position is missing.
+    pub(super) owes: Option<Position>,
+}
+
+impl Item {
+    /// Encodes an event. `may_jump`: its producer's sequence may skip numbers here.
+    pub fn new(event: &wire::Event, slot: Slot, may_jump: bool) -> Item {
+        let producer =
+            event.producer.as_ref().map(|step| Step { id: step.id.clone(), epoch: step.epoch, seq: step.seq });
+        Item {
+            key: 0,
+            encoded: event.encode_to_vec().into(),
+            id: event.id.clone(),
+            remembered: event.id_from_runner,
+            producer,
+            may_jump,
+            unanswered: false,
+            slots: vec![slot],
+            owes: None,
+        }
+    }
+
+    /// A gap event of the writer's own, for which nobody waits.
+    pub(super) fn owing(event: &wire::Event, owes: Position) -> Item {
+        Item { slots: Vec::new(), owes: Some(owes), ..Item::new(event, Slot { request: 0, index: 0 }, false) }
+    }
+
+    /// Bytes that it takes in a batch.
+    pub(super) fn batch_bytes(&self) -> usize {
+        1 + encoded_len_varint(self.encoded.len() as u64) + self.encoded.len()
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub fn weight(&self) -> usize {
+        self.encoded.len() + self.id.len() + ITEM_OVERHEAD_BYTES
+    }
+
+    /// The producer's id, if it has one.
+    pub(super) fn producer(&self) -> Option<&str> {
+        self.producer.as_ref().map(|step| step.id.as_str())
+    }
+
+    /// Whether both are one event for the log: the same remembered id, or the same step of a producer.
+    fn names(&self) -> impl Iterator<Item = Name<'_>> {
+        let id = self.remembered.then_some(Name::Id(&self.id));
+        id.into_iter().chain(self.producer.as_ref().map(Name::Step))
+    }
+}
+
+/// What makes two items one event.
+#[derive(PartialEq, Eq, Hash)]
+enum Name<'a> {
+    Id(&'a str),
+    Step(&'a Step),
+}
+
+/// Takes doubles out: each later one's waiters are added to the first one's.
+pub(super) fn without_doubles(mut items: Vec<Item>) -> Vec<Item> {
+    let doubles = {
+        let mut seen = std::collections::HashMap::<_, _, foldhash::fast::RandomState>::default();
+        let mut doubles = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let first = item.names().find_map(|name| seen.get(&name).copied());
+            match first {
+                Some(first) => doubles.push((index, first)),
+                None => seen.extend(item.names().map(|name| (name, index))),
+            }
+        }
+        doubles
+    };
+    for &(double, first) in &doubles {
+        let slots = std::mem::take(&mut items[double].slots);
+        items[first].slots.extend(slots);
+    }
+    for &(double, _) in doubles.iter().rev() {
+        items.remove(double);
+    }
+    items
+}
+
+/// Puts items together as one batch, without encoding any of them again.
+pub(super) fn batch(items: &[Item]) -> AppendBatch {
+    let mut payload = BytesMut::with_capacity(items.iter().map(Item::batch_bytes).sum());
+    let mut ids = Vec::new();
+    let mut producers = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        payload.put_u8(EVENTS_TAG);
+        encode_varint(item.encoded.len() as u64, &mut payload);
+        payload.put_slice(&item.encoded);
+        let index = u32::try_from(index).expect("an entry of 64 KiB holds far fewer events");
+        if item.remembered {
+            ids.push((index, item.id.clone()));
+        }
+        if let Some(Step { id, epoch, seq }) = &item.producer {
+            producers.push(ProducerStep { index, id: id.clone(), epoch: *epoch, seq: *seq, may_jump: item.may_jump });
+        }
+    }
+    let count = u32::try_from(items.len()).expect("an entry of 64 KiB holds far fewer events");
+    AppendBatch { payload: payload.freeze(), count, ids, producers }
+}
+
+/// Which steps of producers may skip numbers: those that a `gap` event (cause `producer_dropped`) speaks of. One that has
+/// a producer speaks of its own step, any other of the next step behind it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Jumps {
+    pending: bool,
+}
+
+impl Jumps {
+    /// Whether this event, the next of its request, may jump.
+    pub fn allows(&mut self, event: &wire::Event) -> bool {
+        let says = event.gap.as_ref().is_some_and(|gap| gap.cause == GapCause::ProducerDropped.as_str());
+        match (says, event.producer.is_some()) {
+            (true, true) => true,
+            (true, false) => {
+                self.pending = true;
+                false
+            }
+            (false, true) => std::mem::take(&mut self.pending),
+            (false, false) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str, remembered: bool, seq: Option<u64>) -> wire::Event {
+        wire::Event {
+            json: Bytes::from(format!("{{\"id\":\"{id}\"}}")),
+            id: id.into(),
+            id_from_runner: remembered,
+            producer: seq.map(|seq| wire::Producer { id: "p".into(), epoch: 1, seq }),
+            ..wire::Event::default()
+        }
+    }
+
+    fn item(event: &wire::Event, index: u32) -> Item {
+        Item::new(event, Slot { request: 1, index }, false)
+    }
+
+    #[test]
+    fn a_batch_of_encoded_events_is_the_encoded_batch() {
+        let events = [event("a", true, None), event("b", false, Some(7))];
+        let items: Vec<Item> = events.iter().zip(0..).map(|(event, index)| item(event, index)).collect();
+        let batch = batch(&items);
+        assert_eq!(batch.payload, wire::Batch { events: events.to_vec() }.encode_to_vec());
+        assert_eq!(batch.payload.len(), items.iter().map(Item::batch_bytes).sum::<usize>());
+        assert_eq!((batch.count, batch.ids), (2, vec![(0, "a".to_owned())]));
+        assert_eq!((batch.producers[0].index, batch.producers[0].seq), (1, 7));
+    }
+
+    #[test]
+    fn doubles_by_id_or_by_step_wait_for_the_first() {
+        let events = [
+            event("a", true, None),
+            event("a", true, None),
+            event("x", false, Some(1)),
+            event("y", false, Some(1)),
+            event("s", false, None),
+            event("s", false, None),
+        ];
+        let items = without_doubles(events.iter().zip(0..).map(|(event, index)| item(event, index)).collect());
+        let slots: Vec<Vec<u32>> =
+            items.iter().map(|item| item.slots.iter().map(|slot| slot.index).collect()).collect();
+        assert_eq!(slots, [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
+    }
+
+    #[test]
+    fn a_drop_that_was_told_lets_one_step_jump() {
+        let dropped = |seq: Option<u64>| wire::Event {
+            gap: Some(wire::Gap { cause: "producer_dropped".into(), ..wire::Gap::default() }),
+            ..event("g", false, seq)
+        };
+        let mut jumps = Jumps::default();
+        assert!(!jumps.allows(&event("a", false, Some(1))));
+        assert!(jumps.allows(&dropped(Some(5))), "the gap's own step");
+        assert!(!jumps.allows(&event("b", false, Some(6))));
+        assert!(!jumps.allows(&dropped(None)));
+        assert!(!jumps.allows(&event("c", false, None)));
+        assert!(jumps.allows(&event("d", false, Some(9))), "the next step behind it");
+        assert!(!jumps.allows(&event("e", false, Some(12))));
+    }
+}

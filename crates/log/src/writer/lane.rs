@@ -1,0 +1,411 @@
+//! A project's lane: what was submitted for it, and the task that drives its machine while there is anything to do.
+//!
+//! The task owns the machine; submitters only push into the inbox and wake it. It ends when nothing waits, and leaves the
+//! machine in the lane, so that numbers and what was acknowledged outlive idle times.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use rand::RngExt as _;
+use tidings_broker::{Answer, AppendCall, Broker, CallError, NothingWhy};
+use tidings_protocol::project::Project;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::budget::Share;
+use super::draw::Chance;
+use super::item::Item;
+use super::machine::{Done, Failure, Machine, Note, Outcome};
+use super::{Shared, SubmitError};
+
+/// A sending without an answer is unknown after this time.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Waits between tries, doubled from the first to the last.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// What one caller submitted.
+pub(super) struct Request {
+    pub(super) items: Vec<Item>,
+    pub(super) deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, SubmitError>>,
+    /// Held until the answer.
+    pub(super) share: Share,
+}
+
+/// One project's queue and, while idle, its machine.
+pub(super) struct Lane {
+    pub(super) project: Project,
+    state: Mutex<State>,
+    news: Notify,
+}
+
+struct State {
+    inbox: Vec<Request>,
+    /// None while the task runs.
+    parked: Option<Parked>,
+}
+
+/// What outlives idle times.
+pub(super) struct Parked {
+    machine: Machine,
+    /// The project stands in the index.
+    entered: bool,
+    requests: u64,
+}
+
+impl Lane {
+    pub(super) fn new(project: Project, machine: Machine) -> Lane {
+        let parked = Some(Parked { machine, entered: false, requests: 0 });
+        Lane { project, state: Mutex::new(State { inbox: Vec::new(), parked }), news: Notify::new() }
+    }
+
+    /// Hands a request over; the caller spawns [`run`] with what this returns.
+    pub(super) fn push(&self, request: Request) -> Option<Parked> {
+        let mut state = self.state.lock();
+        state.inbox.push(request);
+        let parked = state.parked.take();
+        drop(state);
+        self.news.notify_one();
+        parked
+    }
+
+    /// Makes the task look around.
+    pub(super) fn wake(&self) {
+        self.news.notify_one();
+    }
+
+    /// Whether no task runs.
+    pub(super) fn is_parked(&self) -> bool {
+        self.state.lock().parked.is_some()
+    }
+
+    /// The last number used, while idle.
+    pub(super) fn parked_number(&self) -> Option<u64> {
+        self.state.lock().parked.as_ref().map(|parked| parked.machine.number())
+    }
+
+    /// Takes what was submitted.
+    fn gather(&self) -> Vec<Request> {
+        std::mem::take(&mut self.state.lock().inbox)
+    }
+
+    /// Ends the task, unless something was submitted in the meantime.
+    fn park(&self, parked: Parked) -> Option<Parked> {
+        let mut state = self.state.lock();
+        if state.inbox.is_empty() {
+            state.parked = Some(parked);
+            None
+        } else {
+            Some(parked)
+        }
+    }
+}
+
+/// Drives a lane until nothing waits.
+pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, parked: Parked) {
+    shared.metrics.writing.inc();
+    let _rescue = Rescue { lane: lane.clone(), shared: shared.clone() };
+    let mut parked = Some(parked);
+    while let Some(core) = parked {
+        let Parked { machine, entered, requests } = core;
+        let waiting = Waiting { requests: HashMap::default(), next: requests, earliest: None };
+        let mut task = Task { shared: &shared, lane: &lane, machine, entered, waiting, retry_at: None, sent: None };
+        task.work().await;
+        let Task { machine, entered, waiting, .. } = task;
+        parked = lane.park(Parked { machine, entered, requests: waiting.next });
+    }
+    shared.metrics.writing.dec();
+}
+
+struct Task<'a> {
+    shared: &'a Shared,
+    lane: &'a Lane,
+    machine: Machine,
+    entered: bool,
+    waiting: Waiting,
+    /// Not before this.
+    retry_at: Option<Instant>,
+    /// First sending of the call at hand.
+    sent: Option<(u64, Instant)>,
+}
+
+/// A call on its way: into the index, or into the log.
+enum Answered {
+    Entered(Result<(), CallError>),
+    Appended(Result<Answer, CallError>),
+}
+
+impl<'a> Task<'a> {
+    async fn work(&mut self) {
+        let mut call: Option<(BoxFuture<'a, Answered>, Instant)> = None;
+        loop {
+            self.gather();
+            let now = Instant::now();
+            self.expire(now);
+            if call.is_none() {
+                let over = self.machine.is_idle() || (self.shared.is_draining() && self.waiting.requests.is_empty());
+                if over {
+                    return;
+                }
+                if self.retry_at.is_none_or(|at| at <= now) {
+                    call = self.begin().map(|future| (future, now + ANSWER_MAX));
+                }
+            }
+            let until = call.as_ref().map(|(_, until)| *until).or(self.retry_at);
+            let wake_at = [until, self.waiting.earliest].into_iter().flatten().min();
+            let answered = async {
+                match &mut call {
+                    Some((future, _)) => future.await,
+                    None => std::future::pending().await,
+                }
+            };
+            // ORDER: an answer first, since it may settle a request whose deadline passes in the same moment.
+            tokio::select! {
+                biased;
+                answered = answered => {
+                    call = None;
+                    self.take(answered);
+                }
+                () = self.lane.news.notified() => {}
+                () = sleep_until(wake_at) => {
+                    if call.as_ref().is_some_and(|(_, until)| *until <= Instant::now()) {
+                        call = None;
+                        self.unanswered();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what was submitted into the machine.
+    fn gather(&mut self) {
+        for request in self.lane.gather() {
+            self.waiting.add(request, &mut self.machine);
+        }
+    }
+
+    fn begin(&mut self) -> Option<BoxFuture<'a, Answered>> {
+        self.retry_at = None;
+        let broker: &'a dyn Broker = &*self.shared.broker;
+        let project = self.lane.project.clone();
+        if !self.entered {
+            return Some(Box::pin(async move { Answered::Entered(broker.enter(project).await) }));
+        }
+        let call = self.machine.next(&mut Chance)?;
+        self.count(&call);
+        Some(Box::pin(async move { Answered::Appended(broker.append(project, call).await) }))
+    }
+
+    fn count(&mut self, call: &AppendCall) {
+        if call.batch.is_none() {
+            return;
+        }
+        match self.sent {
+            Some((number, _)) if number == call.number => self.shared.metrics.resends.inc(),
+            _ => self.sent = Some((call.number, Instant::now())),
+        }
+    }
+
+    /// The call took too long: its outcome is unknown.
+    fn unanswered(&mut self) {
+        let why = || CallError::Unknown("no answer in time".into());
+        self.take(if self.entered { Answered::Appended(Err(why())) } else { Answered::Entered(Err(why())) });
+    }
+
+    fn take(&mut self, answered: Answered) {
+        match answered {
+            Answered::Entered(Ok(())) => self.entered = true,
+            Answered::Entered(Err(error)) => {
+                tracing::debug!(project = %self.lane.project, %error, "entering the index failed, will try again");
+                self.refused(matches!(error, CallError::Nothing(NothingWhy::Memory)));
+                self.back_off(1);
+            }
+            Answered::Appended(answer) => {
+                if let (Ok(_), Some((_, since))) = (&answer, self.sent) {
+                    self.shared.metrics.on_answer(since.elapsed());
+                }
+                let memory = answer == Err(CallError::Nothing(NothingWhy::Memory));
+                let failed = answer.is_err();
+                let step = self.machine.answered(self.shared.now(), answer, &mut Chance);
+                step.notes.iter().for_each(|note| self.note(note));
+                self.settle(step.done);
+                if failed {
+                    self.refused(memory);
+                    self.back_off(self.machine.failures());
+                }
+            }
+        }
+    }
+
+    /// Nothing happened: requests that waiting would not help are answered at once.
+    fn refused(&mut self, memory: bool) {
+        let why = match (memory, self.shared.is_connected()) {
+            (true, _) => Failure::Memory,
+            (false, false) => Failure::Away,
+            (false, true) => return,
+        };
+        if !self.machine.is_unsettled() {
+            let done = self.machine.fail_waiting(why);
+            self.settle(done);
+        }
+    }
+
+    fn back_off(&mut self, failures: u32) {
+        let full = RETRY.0.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(RETRY.1);
+        // Half to whole: processes that lost the same store do not come back in step.
+        self.retry_at = Some(Instant::now() + full.mul_f64(rand::rng().random_range(0.5..1.0)));
+    }
+
+    fn note(&self, note: &Note) {
+        self.shared.metrics.on_note(note);
+        let project = &self.lane.project;
+        match note {
+            Note::Appended { events, .. } => self.shared.activity.appended(project, *events),
+            Note::PublishFailed(error) => tracing::warn!(%project, %error, "appended, but the publish failed"),
+            Note::Unknown(error) => tracing::debug!(%project, %error, "append unanswered, will send again"),
+            Note::Healed => tracing::info!(%project, branch = %self.machine.branch(), "another branch is open"),
+            Note::GapOwed(lost) => tracing::warn!(
+                %project, after = %lost.after, acknowledged = %lost.acknowledged, "acknowledged events are missing"
+            ),
+            Note::Stale { last } => tracing::error!(%project, last, "the log knows a higher number of this writer"),
+            Note::GivenUp => tracing::error!(%project, "an append never got an answer"),
+        }
+    }
+
+    fn settle(&mut self, done: Vec<Done>) {
+        for done in done {
+            self.shared.metrics.on_verdict(&done.verdict);
+            self.waiting.settle(done);
+        }
+    }
+
+    /// Answers requests whose deadline has passed.
+    fn expire(&mut self, now: Instant) {
+        for key in self.waiting.expired(now) {
+            let unknown = self.machine.forget(key);
+            let why = match (unknown, self.machine.trouble()) {
+                (true, _) => Failure::OutcomeUnknown,
+                (false, Some(NothingWhy::Memory)) => Failure::Memory,
+                (false, Some(NothingWhy::Away | NothingWhy::Refusing(_))) => Failure::Away,
+                (false, None) if self.machine.is_unsettled() || !self.entered => Failure::Away,
+                (false, None) => Failure::Busy,
+            };
+            self.waiting.give_up(key, why);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The requests whose events the machine has.
+struct Waiting {
+    requests: HashMap<u64, Open, foldhash::fast::RandomState>,
+    next: u64,
+    /// No deadline is before this.
+    earliest: Option<Instant>,
+}
+
+/// A request that is not answered yet.
+struct Open {
+    results: Vec<Option<Outcome>>,
+    left: usize,
+    failure: Option<Failure>,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Vec<Outcome>, SubmitError>>,
+    _share: Share,
+}
+
+impl Waiting {
+    fn add(&mut self, request: Request, machine: &mut Machine) {
+        let key = self.next;
+        self.next += 1;
+        let Request { items, deadline, reply, share } = request;
+        let open =
+            Open { results: vec![None; items.len()], left: items.len(), failure: None, deadline, reply, _share: share };
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+        self.requests.insert(key, open);
+        for mut item in items {
+            for slot in &mut item.slots {
+                slot.request = key;
+            }
+            machine.push(item);
+        }
+    }
+
+    fn settle(&mut self, done: Done) {
+        // One whose deadline passed has been answered.
+        let Some(open) = self.requests.get_mut(&done.slot.request) else { return };
+        match done.verdict {
+            Ok(outcome) => open.results[done.slot.index as usize] = Some(outcome),
+            Err(why) => open.failure = Some(open.failure.map_or(why, |first| worse(first, why))),
+        }
+        open.left -= 1;
+        if open.left == 0
+            && let Some(open) = self.requests.remove(&done.slot.request)
+        {
+            open.answer();
+        }
+    }
+
+    fn give_up(&mut self, key: u64, why: Failure) {
+        if let Some(mut open) = self.requests.remove(&key) {
+            open.failure = Some(open.failure.map_or(why, |first| worse(first, why)));
+            open.answer();
+        }
+    }
+
+    /// Requests whose deadline has passed.
+    fn expired(&mut self, now: Instant) -> Vec<u64> {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return Vec::new();
+        }
+        let late = self.requests.iter().filter(|(_, open)| open.deadline <= now).map(|(key, _)| *key).collect();
+        self.earliest = self.requests.values().map(|open| open.deadline).filter(|deadline| *deadline > now).min();
+        late
+    }
+}
+
+impl Open {
+    fn answer(self) {
+        let answer = match self.failure {
+            Some(why) => Err(SubmitError { why, results: self.results }),
+            None => Ok(self.results.into_iter().flatten().collect()),
+        };
+        // A caller that went away does not take its events back.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Of two failures in one request, the one that promises less.
+fn worse(first: Failure, second: Failure) -> Failure {
+    if first == Failure::OutcomeUnknown { first } else { second }
+}
+
+/// Makes a lane usable again after its task panicked: under a new writer id, since the machine is gone.
+struct Rescue {
+    lane: Arc<Lane>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Rescue {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut state = self.lane.state.lock();
+        // Their senders are dropped: the callers hear that the outcome is unknown.
+        state.inbox.clear();
+        let machine = Machine::new(super::draw::writer_id(), 0, self.shared.settings.dedupe);
+        state.parked = Some(Parked { machine, entered: false, requests: 0 });
+        self.shared.metrics.writing.dec();
+    }
+}

@@ -1,0 +1,412 @@
+//! The writer's pure machine: one process, one project (LOG.md L5, L6, L7, and L9 with a memory of 0).
+//!
+//! It owns the numbers, the bytes that wait and the one call in flight, and decides what each answer means. It has no
+//! clock, no randomness and no I/O: `now` and [`Draw`] are passed in, calls go out of [`Machine::next`] and their answers
+//! come back by [`Machine::answered`]. It does not bound what waits, nor know of deadlines: its shell does.
+
+mod forks;
+mod outcome;
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_broker::{Answer, AppendBatch, AppendCall, CallError, DedupeWindow, NothingWhy, Refusal, RefusalWhy};
+use tidings_protocol::entry::ENTRY_BYTES_MAX;
+use tidings_protocol::position::{Branch, Position};
+use tidings_protocol::wire;
+
+pub use forks::Lost;
+pub use outcome::{Done, Failure, Outcome, Verdict};
+
+use super::item::{self, Item};
+use forks::{Acknowledged, Freed};
+
+/// How long a sending without an answer is sent again; then its bytes are given up.
+pub const UNKNOWN_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// What the machine cannot make itself.
+pub trait Draw {
+    /// A name for a branch, never drawn before.
+    fn branch(&mut self) -> Branch;
+
+    /// A writer's id, never drawn before.
+    fn writer(&mut self) -> Arc<str>;
+
+    /// The event (type `gap`) that tells of a loss, with an id never drawn before.
+    fn gap(&mut self, lost: &Lost) -> wire::Event;
+}
+
+/// What happened that only metrics and logs care about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// An entry was appended: events and encoded bytes.
+    Appended {
+        /// Events in it.
+        events: u32,
+        /// Encoded bytes of it.
+        bytes: usize,
+    },
+    /// It stands in the log, but nobody was told of it.
+    PublishFailed(String),
+    /// A sending got no answer.
+    Unknown(String),
+    /// Another branch was open: it was adopted.
+    Healed,
+    /// A loss will be told.
+    GapOwed(Lost),
+    /// The log knew a higher number of this writer: another writer id was drawn. Never happens to a live writer.
+    Stale {
+        /// The number that the log knew.
+        last: u64,
+    },
+    /// There was no answer for [`UNKNOWN_MAX`].
+    GivenUp,
+}
+
+/// What an answer led to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Verdicts on events.
+    pub done: Vec<Done>,
+    /// For metrics and logs.
+    pub notes: Vec<Note>,
+}
+
+/// The writer of one project.
+#[derive(Debug)]
+pub struct Machine {
+    writer: Arc<str>,
+    dedupe: DedupeWindow,
+    /// The last number used.
+    number: u64,
+    branch: Branch,
+    queue: VecDeque<Item>,
+    flight: Option<Flight>,
+    keys: u64,
+    acknowledged: Acknowledged,
+    freed: Freed,
+    /// So many items go out with one producer per call, to find the one that the log has no room for.
+    narrow: usize,
+    /// Tries since the last answer of the script.
+    failures: u32,
+    trouble: Option<NothingWhy>,
+}
+
+/// The call in flight, or to be sent again.
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    branch: Branch,
+    /// None: sync.
+    batch: Option<AppendBatch>,
+    items: Vec<Item>,
+    in_air: bool,
+    /// Some sending got no answer; since when.
+    unanswered: Option<Duration>,
+}
+
+impl Machine {
+    /// A writer that knows nothing of the log. Its numbers begin above `number`.
+    pub fn new(writer: Arc<str>, number: u64, dedupe: DedupeWindow) -> Machine {
+        Machine {
+            writer,
+            dedupe,
+            number,
+            branch: Branch::NONE,
+            queue: VecDeque::new(),
+            flight: None,
+            keys: 0,
+            acknowledged: Acknowledged::default(),
+            freed: Freed::default(),
+            narrow: 0,
+            failures: 0,
+            trouble: None,
+        }
+    }
+
+    /// The last number used.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Tries since the script last answered: the shell waits longer with each.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Why the last sending changed nothing, if that was the last thing heard.
+    pub fn trouble(&self) -> Option<&NothingWhy> {
+        self.trouble.as_ref()
+    }
+
+    /// Whether a sending went unanswered and its bytes are still to be settled.
+    pub fn is_unsettled(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.unanswered.is_some())
+    }
+
+    /// Whether there is nothing to send. A gap that is owed does not keep a writer going while the store refuses.
+    pub fn is_idle(&self) -> bool {
+        let waits = |item: &Item| item.owes.is_none() || self.trouble.is_none();
+        self.flight.is_none() && !self.queue.iter().any(waits)
+    }
+
+    /// Gathers an event behind those that wait (L6).
+    pub fn push(&mut self, mut item: Item) {
+        self.keys += 1;
+        item.key = self.keys;
+        self.queue.push_back(item);
+    }
+
+    /// The next call to send, if none is in the air: the one that went unanswered again, else sync while the open branch
+    /// is not known, else what waits.
+    pub fn next(&mut self, draw: &mut dyn Draw) -> Option<AppendCall> {
+        if self.flight.is_none() {
+            self.flight = self.assemble();
+        }
+        let flight = self.flight.as_mut().filter(|flight| !flight.in_air)?;
+        flight.in_air = true;
+        Some(AppendCall {
+            writer: self.writer.clone(),
+            number: flight.number,
+            branch: flight.branch,
+            fresh: draw.branch(),
+            batch: flight.batch.clone(),
+            dedupe: self.dedupe,
+        })
+    }
+
+    fn assemble(&mut self) -> Option<Flight> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let flight = |number, batch, items| Flight {
+            number,
+            branch: self.branch,
+            batch,
+            items,
+            in_air: false,
+            unanswered: None,
+        };
+        if self.branch.is_none() {
+            return Some(flight(self.number, None, Vec::new()));
+        }
+        let count = self.cut();
+        let items = item::without_doubles(self.queue.drain(..count).collect());
+        self.narrow = self.narrow.saturating_sub(count);
+        self.number += 1;
+        Some(flight(self.number, Some(item::batch(&items)), items))
+    }
+
+    /// How many of the waiting items make the next entry: at least one, at most [`ENTRY_BYTES_MAX`].
+    fn cut(&self) -> usize {
+        let mut bytes = 0;
+        let mut producer = None;
+        let fits = self.queue.iter().take_while(|item| {
+            bytes += item.batch_bytes();
+            let alone = self.narrow == 0
+                || match (producer, item.producer()) {
+                    (Some(first), Some(this)) => first == this,
+                    (None, this) => {
+                        producer = this;
+                        true
+                    }
+                    (_, None) => true,
+                };
+            alone && bytes <= ENTRY_BYTES_MAX
+        });
+        fits.count().max(1)
+    }
+
+    /// Takes the answer to the call in the air. `now` is the time since any fixed moment.
+    pub fn answered(&mut self, now: Duration, answer: Result<Answer, CallError>, draw: &mut dyn Draw) -> Step {
+        let mut step = Step::default();
+        let Some(mut flight) = self.flight.take() else { return step };
+        flight.in_air = false;
+        match answer {
+            Err(error) => self.failed(now, flight, error, &mut step),
+            Ok(answer) => {
+                self.failures = 0;
+                self.trouble = None;
+                self.settled(flight, answer, draw, &mut step);
+            }
+        }
+        step
+    }
+
+    /// There was no answer of the script.
+    fn failed(&mut self, now: Duration, mut flight: Flight, error: CallError, step: &mut Step) {
+        self.failures = self.failures.saturating_add(1);
+        match error {
+            CallError::Unknown(why) => {
+                step.notes.push(Note::Unknown(why));
+                flight.unanswered.get_or_insert(now);
+                for item in &mut flight.items {
+                    item.unanswered = true;
+                }
+            }
+            CallError::Nothing(why) => {
+                self.trouble = Some(why);
+                if flight.unanswered.is_none() {
+                    return self.requeue(flight.items);
+                }
+            }
+        }
+        // Sync changes nothing that a second one would not, so its outcome needs no settling.
+        if flight.batch.is_none() {
+            return;
+        }
+        if flight.unanswered.is_some_and(|since| now.saturating_sub(since) >= UNKNOWN_MAX) {
+            step.notes.push(Note::GivenUp);
+            fail(flight.items, Failure::OutcomeUnknown, &mut step.done);
+            return;
+        }
+        self.flight = Some(flight);
+    }
+
+    /// The script answered: number and bytes are free.
+    fn settled(&mut self, flight: Flight, answer: Answer, draw: &mut dyn Draw, step: &mut Step) {
+        match answer {
+            Answer::Appended { last, count, publish_error } => {
+                step.notes.extend(publish_error.map(Note::PublishFailed));
+                self.appended(flight, last, count, step);
+            }
+            Answer::Synced(head) => {
+                self.requeue(flight.items);
+                self.adopt(&head, draw, step);
+            }
+            Answer::Heal(heal) => {
+                step.notes.push(Note::Healed);
+                self.free(flight);
+                if let Some((last, count)) = heal.answer {
+                    self.stands(heal.number, last, count, &mut step.done);
+                }
+                self.adopt(&heal.head, draw, step);
+            }
+            Answer::Stale { last } => {
+                step.notes.push(Note::Stale { last });
+                self.writer = draw.writer();
+                self.number = 0;
+                self.freed.clear();
+                // What may stand in the log under the lost name cannot be asked about any more.
+                let (unknown, sound) = flight.items.into_iter().partition(|item| item.unanswered);
+                fail(unknown, Failure::OutcomeUnknown, &mut step.done);
+                self.requeue(sound);
+            }
+            Answer::Refused(refusals) => self.refused(flight, &refusals, step),
+            Answer::NewerFormat(format) => {
+                fail(flight.items, Failure::NewerFormat(format), &mut step.done);
+                step.done.extend(self.fail_waiting(Failure::NewerFormat(format)));
+            }
+            Answer::ProducersFull => self.no_room(flight, step),
+        }
+        if self.queue.is_empty() {
+            self.freed.clear();
+        }
+    }
+
+    fn appended(&mut self, flight: Flight, last: Position, count: u32, step: &mut Step) {
+        debug_assert_eq!(count as usize, flight.items.len(), "an answer to other bytes");
+        let bytes = flight.batch.as_ref().map_or(0, |batch| batch.payload.len());
+        step.notes.push(Note::Appended { events: count, bytes });
+        self.branch = last.branch;
+        for (item, back) in flight.items.into_iter().zip((0..u64::from(count)).rev()) {
+            self.acknowledge(item, last.back(back), &mut step.done);
+        }
+    }
+
+    /// An item stands in the log: its waiters are told.
+    fn acknowledge(&mut self, item: Item, position: Position, done: &mut Vec<Done>) {
+        if let Some(owed) = item.owes {
+            self.acknowledged.told(owed);
+        }
+        self.acknowledged.note(position);
+        outcome::stands(item, position, done);
+    }
+
+    fn refused(&mut self, flight: Flight, refusals: &[Refusal], step: &mut Step) {
+        if flight.unanswered.is_some() {
+            self.freed.insert(flight.number, &flight.items);
+        }
+        let mut kept = Vec::with_capacity(flight.items.len());
+        for (index, item) in flight.items.into_iter().enumerate() {
+            match refusals.iter().find(|refusal| refusal.index as usize == index).map(|refusal| refusal.why) {
+                None => kept.push(item),
+                Some(why) => {
+                    // A duplicate is acknowledged, so the place where it stands must not be lost unnoticed.
+                    if let RefusalWhy::Duplicate(position) | RefusalWhy::DuplicateSequence(position) = why {
+                        self.acknowledged.note(position);
+                    }
+                    outcome::refused(item, why, &mut step.done);
+                }
+            }
+        }
+        self.requeue(kept);
+    }
+
+    /// The log has no room for one of the producers: calls with a single one find out which.
+    fn no_room(&mut self, flight: Flight, step: &mut Step) {
+        let first = flight.items.iter().find_map(Item::producer);
+        let single = flight.items.iter().filter_map(Item::producer).all(|this| Some(this) == first);
+        if single {
+            let (full, kept) = flight.items.into_iter().partition(|item| item.producer().is_some());
+            fail(full, Failure::ProducersFull, &mut step.done);
+            self.requeue(kept);
+        } else {
+            self.narrow = self.narrow.max(flight.items.len());
+            self.requeue(flight.items);
+        }
+    }
+
+    /// Puts items back to the front of those that wait, in their order.
+    fn requeue(&mut self, items: Vec<Item>) {
+        for item in items.into_iter().rev() {
+            self.queue.push_front(item);
+        }
+    }
+
+    /// Fails every event that waits and is not in flight; gaps that are owed stay.
+    pub fn fail_waiting(&mut self, why: Failure) -> Vec<Done> {
+        let (owed, waiting): (VecDeque<Item>, VecDeque<Item>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|item| item.owes.is_some());
+        self.queue = owed;
+        let mut done = Vec::new();
+        for item in waiting {
+            let why = if item.unanswered { Failure::OutcomeUnknown } else { why };
+            fail(vec![item], why, &mut done);
+        }
+        done
+    }
+
+    /// Nobody waits for this request any more: what was never sent is taken out. True: something of it was, and its
+    /// outcome is not known.
+    pub fn forget(&mut self, request: u64) -> bool {
+        let mut unknown = false;
+        let mut leave = |item: &mut Item, sent: bool| {
+            let before = item.slots.len();
+            item.slots.retain(|slot| slot.request != request);
+            let left = item.slots.len() < before;
+            unknown |= left && (sent || item.unanswered);
+            left && item.slots.is_empty()
+        };
+        self.queue.retain_mut(|item| !leave(item, false));
+        if let Some(flight) = &mut self.flight {
+            for item in &mut flight.items {
+                leave(item, true);
+            }
+        }
+        unknown
+    }
+}
+
+/// Fails items for all their waiters.
+fn fail(items: Vec<Item>, why: Failure, done: &mut Vec<Done>) {
+    for item in items {
+        outcome::failed(item, why, done);
+    }
+}

@@ -1,0 +1,1 @@
+//! The shell on the memory broker.

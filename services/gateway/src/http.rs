@@ -1,0 +1,12 @@
+//! The HTTP faces: events as a stream, a poll, or history; snapshots, sessions, projects, exports; the page.
+
+pub(crate) mod events;
+pub(crate) mod export;
+mod history;
+pub(crate) mod page;
+pub(crate) mod params;
+mod poll;
+pub(crate) mod projects;
+mod sse;
+pub(crate) mod state;
+pub(crate) mod summaries;

@@ -1,0 +1,104 @@
+//! `GET /v1/projects/{project}/events`: server-sent events, (long-)poll, or history, by the `Accept` header and parameters.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, header};
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::frames::After;
+use tidings_protocol::grant::Grant;
+use tidings_runtime::http::problem::Refused;
+
+use super::{history, params, poll, sse};
+use crate::openapi;
+use crate::shared::Shared;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Read events
+///
+/// With `Accept: text/event-stream` a stream of server-sent events that resumes by `Last-Event-ID`; else the events behind
+/// `after` (or before `before`) as one JSON answer, after a `wait` for the first one if there is none yet.
+#[utoipa::path(
+    get,
+    path = "/v1/projects/{project}/events",
+    tag = "gateway",
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("after" = Option<String>, Query, description = "A position, `start`, `now` (default), or a time back like `-10m`"),
+        ("before" = Option<String>, Query, description = "History backwards from a position or `now`"),
+        ("limit" = Option<u32>, Query, description = "Events at most", minimum = 1, maximum = 1000),
+        ("wait" = Option<u32>, Query, description = "Seconds to wait for an event", minimum = 0, maximum = 25),
+        ("types" = Option<String>, Query, description = "Only these types, by whole segments, with commas between"),
+        ("sessions" = Option<String>, Query, description = "Only these sessions"),
+        ("agents" = Option<String>, Query, description = "Only these agents"),
+        ("lanes" = Option<String>, Query, description = "Only these lanes: control, delta, latest"),
+        ("lag" = Option<String>, Query, description = "`full` (default) or `compact`, for streams"),
+        ("snapshot" = Option<String>, Query, description = "`true`, `false` (default) or `after_gap`, for streams"),
+        ("last-event-id" = Option<String>, Header, description = "For streams: go on behind this position"),
+    ),
+    responses(
+        (status = 200, description = "Events", content(
+            (openapi::Events = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        (status = 400, description = "A parameter is refused", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 406, description = "No such representation", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn read(
+    State(shared): State<Arc<Shared>>,
+    Path(project): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let project = params::project(&project)?;
+    let mut read = params::read(query.as_deref())?;
+    let grant = Grant::open(shared.viewer_id());
+    match representation(&headers)? {
+        Representation::Stream => {
+            if let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
+                // A reconnect of the same stream: what the header says is newer than the address.
+                let id = id.to_str().map_err(|_| Refused::new(ErrorCode::InvalidHeader, "last-event-id"))?;
+                read.after = Some(params::place("last-event-id", id)?);
+            }
+            sse::stream(shared, project, read, grant).await.map(IntoResponse::into_response)
+        }
+        Representation::Json => match read.before {
+            Some(before) => history::before(&shared, &project, before, &read, &grant).await,
+            None => poll::poll(&shared, &project, read.after.unwrap_or(After::Now), read, grant).await,
+        },
+    }
+}
+
+enum Representation {
+    Stream,
+    Json,
+}
+
+/// What the client accepts; JSON if it does not mind.
+fn representation(headers: &HeaderMap) -> Result<Representation, Refused> {
+    let mut named = false;
+    for value in headers.get_all(header::ACCEPT) {
+        for part in value.to_str().unwrap_or_default().split(',') {
+            let mut words = part.split(';').map(str::trim);
+            let media = words.next().unwrap_or_default().to_ascii_lowercase();
+            if words.any(|word| matches!(word, "q=0" | "q=0.0" | "q=0.00" | "q=0.000")) {
+                continue;
+            }
+            named |= !media.is_empty();
+            match media.as_str() {
+                "text/event-stream" => return Ok(Representation::Stream),
+                "application/json" | "application/*" | "*/*" => return Ok(Representation::Json),
+                _ => {}
+            }
+        }
+    }
+    if named {
+        let detail = "events come as application/json or text/event-stream";
+        return Err(Refused::new(ErrorCode::NotAcceptable, detail));
+    }
+    Ok(Representation::Json)
+}
