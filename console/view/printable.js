@@ -1,9 +1,7 @@
 // Untrusted text made safe to look at. It is only ever put into text nodes and titles, so it cannot become markup; this
 // takes care of what text can still do: terminal codes, invisible controls, and marks that turn the reading order round.
 
-// eslint-disable-next-line no-control-regex
 const TERMINAL_CODES = /\u001b(?:\[[0-9;:?<=>]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
-// eslint-disable-next-line no-control-regex
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
 /** The text without terminal codes, with a visible sign in place of every other control character. */

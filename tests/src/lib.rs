@@ -1,1 +1,27 @@
-//! Placeholder while the crate is laid out.
+//! The harness of the end-to-end tests: real processes of the `tidings` binary, a real Redis, proxies whose links can be
+//! cut, and clients that share no code with the services they talk to.
+//!
+//! - [`cluster`] starts what a test needs and takes it down again, whatever happens; [`process`], [`service`], [`redis`]
+//!   and [`proxy`] are its parts.
+//! - [`runner`] posts events and keeps the ledger of what was acknowledged; [`swarm`] makes up the events.
+//! - [`viewer`] watches over WebSocket, server-sent events or long-polling, and writes down every event and gap.
+//! - [`audit`] compares what viewers wrote down with the ledger.
+//! - [`fold`] computes state from what a viewer was told, [`http`] asks and is answered.
+//!
+//! Nothing here retries a test's assertion. Clients come back after a broken connection, because that is what clients do;
+//! every wait has a limit, which only tells a hang from a slow machine.
+
+pub mod audit;
+pub mod cluster;
+pub mod fold;
+pub mod http;
+pub mod place;
+pub mod process;
+pub mod proxy;
+pub mod redis;
+pub mod runner;
+pub mod service;
+pub mod swarm;
+pub mod throttle;
+pub mod viewer;
+pub mod wait;

@@ -6,10 +6,22 @@
 //! A store has an *incarnation*: a name that changes whenever it may have lost what it acknowledged. For Redis that is
 //! `master_replid`; a log on disk would keep its own over a clean reopen.
 
+pub mod clock;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod index;
+pub mod limits;
+pub mod memory;
+pub mod redis;
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tidings_protocol::entry::Entry;
 use tidings_protocol::head::Head;
 use tidings_protocol::position::{Branch, LogId, Position};
 use tidings_protocol::project::Project;
@@ -368,4 +380,14 @@ pub struct StateAt {
     pub fields: Vec<(String, Bytes)>,
     /// The head at the same moment.
     pub head: Head,
+}
+
+/// One list of refusals, by index. Of two for one event the duplicate id stays: it names the first position.
+fn merge_refusals(ids: Vec<Refusal>, producers: Vec<Refusal>) -> Vec<Refusal> {
+    let mut all = ids;
+    all.extend(producers);
+    // The sort is stable, so that ids come first.
+    all.sort_by_key(|refusal| refusal.index);
+    all.dedup_by_key(|refusal| refusal.index);
+    all
 }

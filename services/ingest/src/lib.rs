@@ -1,1 +1,120 @@
-//! Placeholder while the crate is laid out.
+//! The write side of Tidings: takes agent events over HTTP, validates them, and appends them to their project's log.
+//!
+//! Stateless: everything that outlives a request is in the store. HTTP is here; numbers, group commit and unknown outcomes
+//! are `tidings_log::writer`'s, the rules of events `tidings_protocol::intake`'s.
+
+mod answer;
+mod body;
+mod clock;
+mod describe;
+mod lines;
+mod metrics;
+mod publish;
+mod stream;
+mod unpack;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use prometheus::Registry;
+use tidings_broker::Broker;
+use tidings_log::janitor::Activity;
+use tidings_log::writer::budget::Budget;
+use tidings_log::writer::{self, Writers};
+use tidings_protocol::limits::EventLimits;
+use tidings_runtime::config::Config;
+use tidings_runtime::service::Service;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use answer::{EventResult, EventStatus, Published};
+
+/// The ingest service: its routes, the writers behind them, and the janitor of the logs that it writes.
+pub struct Ingest {
+    inner: Arc<Inner>,
+}
+
+/// What handlers share.
+pub(crate) struct Inner {
+    limits: EventLimits,
+    deadline: Duration,
+    /// Bodies in work, and what waits to be written.
+    budget: Arc<Budget>,
+    writers: Writers,
+    connected: watch::Receiver<bool>,
+    metrics: metrics::Metrics,
+    /// Streams end when it is cancelled.
+    stop: CancellationToken,
+    /// Streams and the janitor.
+    tasks: TaskTracker,
+}
+
+impl Ingest {
+    /// An ingest on this store. Its janitor starts at once. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When `registry` has another ingest's metrics already.
+    pub fn new(config: &Config, broker: Arc<dyn Broker>, registry: &Registry) -> Result<Ingest, prometheus::Error> {
+        let budget = Budget::new(config.ingest.memory_bytes_max);
+        let activity = Activity::default();
+        let settings = writer::Settings { dedupe: config.projects.dedupe_window(), ..writer::Settings::default() };
+        let writer_metrics = writer::Metrics::register(registry)?;
+        let connected = broker.connected();
+        let inner = Inner {
+            limits: config.limits.events(),
+            deadline: config.ingest.deadline,
+            writers: Writers::new(broker, settings, budget.clone(), activity, writer_metrics),
+            budget,
+            connected,
+            metrics: metrics::Metrics::register(registry)?,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        Ok(Ingest { inner: Arc::new(inner) })
+    }
+
+    fn routes(&self) -> OpenApiRouter {
+        OpenApiRouter::new().routes(routes!(publish::publish)).with_state(self.inner.clone())
+    }
+}
+
+impl Service for Ingest {
+    fn name(&self) -> &'static str {
+        "ingest"
+    }
+
+    fn router(&self) -> axum::Router {
+        self.routes().split_for_parts().0
+    }
+
+    fn openapi(&self) -> utoipa::openapi::OpenApi {
+        self.routes().split_for_parts().1
+    }
+
+    /// Streams end behind the group that they are at, with a last line that says so; then nothing more is taken, and
+    /// what was taken is answered.
+    fn drain(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.inner.stop.cancel();
+            self.inner.writers.drain().await;
+        }
+        .boxed()
+    }
+
+    fn finished(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.inner.tasks.close();
+            self.inner.tasks.wait().await;
+        }
+        .boxed()
+    }
+
+    fn open(&self) -> usize {
+        self.inner.tasks.len() + self.inner.writers.open()
+    }
+}

@@ -1,2 +1,80 @@
-//! Placeholder while the crate is laid out.
-fn main() {}
+//! `tidings`: one binary with a subcommand for each service, for dev mode and for the tools.
+//!
+//! `main` answers what starts, in what order: read the command line, load the configuration, install telemetry, build a
+//! runtime, run. Exit codes: 0 done, 1 failed, 2 a command line that cannot be read, 64 a configuration with faults.
+
+mod banner;
+mod cli;
+mod client;
+mod serve;
+mod tail;
+mod terminal;
+mod tool;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tidings_runtime::config::{Config, EXIT_CODE, Loaded, LogFilter, Sources};
+use tidings_runtime::telemetry;
+
+use crate::cli::{Cli, Command, ConfigAction};
+use crate::serve::Mode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Gateway(flags) => serve(Mode::Gateway, &flags.sources("gateway")),
+        Command::Ingest(flags) => serve(Mode::Ingest, &flags.sources("ingest")),
+        Command::All(flags) => serve(Mode::All, &flags.sources("gateway")),
+        Command::Dev(flags) => serve(Mode::Dev, &flags.sources()),
+        Command::Tail(flags) => tool::run(|stop| async move { tail::run(&flags, stop).await }),
+        Command::Config { action, flags } => config(action, &flags.sources()),
+    };
+    outcome.unwrap_or_else(|error| fail(&format!("{error:#}"), ExitCode::FAILURE))
+}
+
+/// Runs a service until it is told to stop.
+fn serve(mode: Mode, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let Some(mut loaded) = load(sources)? else { return Ok(ExitCode::from(EXIT_CODE)) };
+    if mode == Mode::Dev && !loaded.origins.contains_key("telemetry.log_filter") {
+        // Who tries it out reads the few lines that dev mode prints; what goes wrong still shows.
+        loaded.config.telemetry.log_filter = LogFilter::warnings();
+    }
+    telemetry::install(&loaded.config.telemetry);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(serve::run(mode, &loaded))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `tidings config`: what is wrong with the configuration, or what it is.
+fn config(action: ConfigAction, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let Some(loaded) = load(sources)? else { return Ok(ExitCode::from(EXIT_CODE)) };
+    let text = match action {
+        ConfigAction::Check => "the configuration is sound\n".to_owned(),
+        ConfigAction::Show => loaded.show(),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration; none: it has faults, and all of them have been told.
+fn load(sources: &Sources) -> anyhow::Result<Option<Loaded>> {
+    match Config::load(sources) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(faults) => {
+            writeln!(std::io::stderr(), "tidings: {faults}")?;
+            Ok(None)
+        }
+    }
+}
+
+fn fail(message: &str, code: ExitCode) -> ExitCode {
+    // Where even standard error is gone, the code still tells.
+    let _ = writeln!(std::io::stderr(), "tidings: {message}");
+    code
+}

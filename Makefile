@@ -1,0 +1,53 @@
+# Every target does its own set-up; `make` alone lists them. Longer recipes are in scripts/.
+
+CARGO ?= cargo
+# What `make run` and `make demo` pass on, as in: make run ARGS="--port 9000"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run demo test lint fmt check docs deny autobahn clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## Install what building and testing need (packages where run as root, else names them)
+	@scripts/setup build test
+
+build: ## Build the binary for production: target/release/tidings
+	@scripts/setup build
+	$(CARGO) build --locked --release --package tidings
+
+run: ## Build and start dev mode: everything in one process, nothing to configure
+	@scripts/setup build
+	$(CARGO) run --locked --package tidings -- dev $(ARGS)
+
+demo: ## Play a believable swarm into the server that `make run` started
+	$(CARGO) run --locked --package tidings -- demo $(ARGS)
+
+test: ## Run every test; the last line is their count
+	@scripts/setup build test
+	@scripts/test
+
+lint: ## Clippy and the documentation's links, warnings as errors
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+check: ## Fast: format and types
+	$(CARGO) fmt --all --check
+	$(CARGO) check --locked --workspace --all-targets
+
+docs: ## Write the generated parts of docs/ anew
+	UPDATE_DOCS=1 $(CARGO) test --quiet --locked --package tidings-runtime manual
+
+deny: ## Licences, bans, sources and, where its database can be had, advisories of all dependencies
+	@scripts/deny
+
+autobahn: ## Judge the WebSocket crate by the Autobahn suite (needs Python 2.7, else says so)
+	@crates/ws/autobahn/run
+
+clean: ## Remove what was built and installed into this folder
+	$(CARGO) clean
+	rm -rf .tools .venv tests/*/node_modules

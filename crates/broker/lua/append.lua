@@ -1,0 +1,242 @@
+-- append.lua: one call of LOG.md L4, all or nothing. src/memory/append.rs is the same on plain data.
+--
+-- KEYS  log, meta, ids, state, guards: all five are made at birth and never deleted (L20)
+-- ARGV   1 newest format known      2 writer                   3 number
+--        4 branch, or ''            5 fresh branch             6 count of events (0: sync)
+--        7 payload                  8 dedupe window, ms        9 dedupe window, ids
+--       10 channel                 11 publish command         12 time, or '' (tests only)
+--       13 producers at most       14 ranges at most          15 forks at most
+--       16 bytes announced at most 17 count of ids; then index, id of each;
+--          then count of producer steps; then index, producer, epoch, seq, may jump (1 or 0) of each
+--
+-- Answers: appended LAST COUNT PUBLISH-ERROR | synced HEAD | heal HEAD NUMBER LAST COUNT | stale NUMBER |
+--          refused IDS SEQUENCES | newer FORMAT | producers_full
+
+local log, meta, ids, state, guards = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local writer, number, branch, fresh = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local count, payload = tonumber(ARGV[6]), ARGV[7]
+local window_ms, window_ids = tonumber(ARGV[8]), tonumber(ARGV[9])
+local SEQUENCE_MAX = 9007199254740991
+
+local role, incarnation = server()
+if role ~= 'master' then
+  -- Answers that write nothing would else come from a replica's past.
+  return redis.error_reply('READONLY this node is not the primary')
+end
+
+local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint',
+  'w:' .. writer, 'ids_head', 'ids_tail', 'ids_count', 'producers')
+if newer(m) then return { 'newer', m[1] } end
+local now = clock(ARGV[12])
+
+-- The protobuf message tidings.v1.Message, byte for byte as prost writes it.
+local function varint(value)
+  local out = {}
+  while value >= 128 do
+    out[#out + 1] = string.char(value % 128 + 128)
+    value = math.floor(value / 128)
+  end
+  out[#out + 1] = string.char(value)
+  return table.concat(out)
+end
+local function text(tag, value)
+  return string.char(tag) .. varint(#value) .. value
+end
+local function publish(position, prev, events, total, tag, body)
+  local message = text(0x0a, position) .. text(0x12, prev) .. '\024' .. varint(events)
+  if total > 0 then message = message .. '\032' .. varint(total) end
+  if body then message = table.concat({ message, string.char(tag), varint(#body), body }) end
+  local sent = redis.pcall(ARGV[11], ARGV[10], message)
+  -- An ACL that forbids the channel raises only now, behind the first write: it travels beside the answer.
+  return type(sent) == 'table' and sent.err or ''
+end
+
+-- L4.1: no log is birth; another incarnation is a fork (L8), whose XADD is then the first write.
+local opened = not m[2] or m[3] ~= incarnation
+if not m[2] then
+  -- What is there without meta belongs to nobody.
+  if redis.call('EXISTS', log, ids, state) > 0 then redis.call('UNLINK', log, ids, state) end
+  redis.call('XGROUP', 'CREATE', log, 'birth', '$', 'MKSTREAM')
+  redis.pcall('XGROUP', 'DESTROY', log, 'birth')
+  redis.pcall('HSET', ids, '.', '')
+  redis.pcall('HSET', state, '.', '')
+  redis.pcall('HSET', guards, '.', '')
+  redis.pcall('HSET', meta, 'format', ARGV[1], 'branch', fresh, 'replid', incarnation, 'last', '0-0', 'bytes', '0',
+    'forks', '', 'checkpoint', '0-0', 'version', '0', 'trimmed', '0-0', 'ids_head', '1', 'ids_tail', '1',
+    'ids_count', '0', 'producers', '0')
+  m[1], m[2], m[3], m[4], m[5], m[6], m[7] = ARGV[1], fresh, incarnation, '0-0', '0', '', '0-0'
+elseif opened then
+  local last_ms, last_n = id_of(m[4])
+  local id = int(math.max(now, last_ms)) .. '-' .. int(last_n + 1)
+  local note = m[2] .. ' ' .. m[4] .. ' failover'
+  redis.call('XADD', log, id, 'branch', fresh, 'prev', m[4], 'count', '1', 'total', m[5], 'fork', note)
+  local from = id .. '.' .. fresh
+  local forks = {}
+  for line in string.gmatch(m[6], '[^\n]+') do forks[#forks + 1] = line end
+  forks[#forks + 1] = note .. ' ' .. from
+  local listed = table.concat(forks, '\n', math.max(1, #forks - tonumber(ARGV[15]) + 1))
+  redis.pcall('HSET', meta, 'branch', fresh, 'replid', incarnation, 'last', from, 'forks', listed)
+  publish(from, m[4], 1, tonumber(m[5]), 0x32, text(0x0a, m[2]) .. text(0x12, m[4]) .. text(0x1a, 'failover'))
+  m[2], m[3], m[4], m[6] = fresh, incarnation, from, listed
+end
+
+-- L4.2: the same number, the same answer, before any other check. Field: number, used at, last position, count.
+local known, known_last, known_count = 0, '', '0'
+if m[8] then
+  local a, _, b, c = string.match(m[8], '^(%d+) (%d+) (%S+) (%d+)')
+  known, known_last, known_count = tonumber(a), b, c
+end
+if count > 0 and m[8] and number == known then return { 'appended', known_last, known_count, '' } end
+
+-- L4.3: the branch that the writer takes for open, then the order of its numbers.
+if (count > 0 or branch ~= '') and (opened or branch ~= m[2]) then
+  return { 'heal', head(m, incarnation), int(known), known_last, known_count }
+end
+if count == 0 then return { 'synced', head(m, incarnation) } end
+if number <= known then return { 'stale', int(known) } end
+
+-- L4.4: ids seen before, with their first positions.
+local last_ms, last_n = id_of(m[4])
+local ids_from = 18
+local ids_count = tonumber(ARGV[17])
+local seen = {}
+for from = 0, ids_count - 1, 1000 do
+  local fields = {}
+  for i = from, math.min(from + 999, ids_count - 1) do fields[#fields + 1] = ':' .. ARGV[ids_from + 2 * i + 1] end
+  for i, first in ipairs(redis.call('HMGET', ids, unpack(fields))) do
+    if first then
+      seen[#seen + 1] = ARGV[ids_from + 2 * (from + i - 1)]
+      seen[#seen + 1] = first
+    end
+  end
+end
+
+-- Producers (L7). Field: epoch, used at, branch of the last jump or '-', ranges `1-5,8-9`.
+local steps_from = ids_from + 2 * ids_count
+local steps = tonumber(ARGV[steps_from])
+local producers, order, refused, unknown = {}, {}, {}, 0
+local function producer(id, epoch)
+  local p = producers[id]
+  if p then return p end
+  local stored = redis.call('HGET', meta, 'p:' .. id)
+  if stored then
+    local e, jumped, ranges = string.match(stored, '^(%d+) %d+ (%S+) (%S*)')
+    p = { epoch = tonumber(e), jumped = jumped, ranges = {} }
+    for lo, hi in string.gmatch(ranges, '(%d+)%-(%d+)') do
+      p.ranges[#p.ranges + 1] = { tonumber(lo), tonumber(hi) }
+    end
+  else
+    unknown = unknown + 1
+    -- One that is new to a log that has forked may be new because of the fork.
+    p = { epoch = math.min(epoch, SEQUENCE_MAX), jumped = m[6] == '' and m[2] or '-', ranges = {} }
+  end
+  producers[id] = p
+  order[#order + 1] = id
+  return p
+end
+-- Adds a number to the set; false if that takes too many ranges.
+local function add(ranges, seq)
+  local at = 1
+  while ranges[at] and ranges[at][2] < seq do at = at + 1 end
+  local left, right = ranges[at - 1], ranges[at]
+  local joins_left = left and left[2] + 1 == seq
+  local joins_right = right and seq + 1 == right[1]
+  if joins_left and joins_right then
+    left[2] = right[2]
+    table.remove(ranges, at)
+  elseif joins_left then
+    left[2] = seq
+  elseif joins_right then
+    right[1] = seq
+  elseif #ranges >= tonumber(ARGV[14]) then
+    return false
+  else
+    table.insert(ranges, at, { seq, seq })
+  end
+  return true
+end
+local function take(p, epoch, seq, may_jump)
+  if epoch < p.epoch then return 'fenced', int(p.epoch) end
+  if epoch > SEQUENCE_MAX then return 'out_of_sequence', '1' end
+  if epoch > p.epoch then p.epoch, p.ranges = epoch, {} end
+  local expected = (#p.ranges > 0 and p.ranges[#p.ranges][2] or 0) + 1
+  if seq == 0 or seq > SEQUENCE_MAX then return 'out_of_sequence', int(expected) end
+  for _, range in ipairs(p.ranges) do
+    if range[1] <= seq and seq <= range[2] then return 'duplicate', m[4] end
+  end
+  -- At or below the expected number it goes on, or fills a hole; the first after a fork may jump.
+  local in_order = may_jump or seq <= expected
+  if not in_order and p.jumped == m[2] then return 'out_of_sequence', int(expected) end
+  if not add(p.ranges, seq) then return 'out_of_sequence', int(expected) end
+  if not in_order then p.jumped = m[2] end
+end
+for i = 0, steps - 1 do
+  local at = steps_from + 1 + 5 * i
+  local epoch = tonumber(ARGV[at + 2])
+  local why, value = take(producer(ARGV[at + 1], epoch), epoch, tonumber(ARGV[at + 3]), ARGV[at + 4] == '1')
+  if why then
+    refused[#refused + 1] = ARGV[at]
+    refused[#refused + 1] = why
+    refused[#refused + 1] = value
+  end
+end
+if #seen > 0 or #refused > 0 then return { 'refused', seen, refused } end
+if unknown > 0 and tonumber(m[12]) + unknown > tonumber(ARGV[13]) then return { 'producers_full' } end
+
+-- L4.5: the first write. Until here nothing happened, whatever error is raised.
+local ms, n = math.max(now, last_ms), last_n + count
+local id = int(ms) .. '-' .. int(n)
+local last, total = id .. '.' .. m[2], tonumber(m[5]) + #payload
+redis.call('XADD', log, id, 'branch', m[2], 'prev', m[4], 'count', int(count), 'total', int(total), 'events', payload)
+
+-- L4.6: nothing may raise any more. Ids: a field each, and one chunk that names them for their expiry.
+local ids_head, ids_tail, stored = tonumber(m[9]), tonumber(m[10]), tonumber(m[11])
+if ids_count > 0 then
+  local pairs_, chunk = {}, { int(ms) }
+  for i = 0, ids_count - 1 do
+    local index, name = tonumber(ARGV[ids_from + 2 * i]), ARGV[ids_from + 2 * i + 1]
+    pairs_[#pairs_ + 1] = ':' .. name
+    pairs_[#pairs_ + 1] = int(ms) .. '-' .. int(n - (count - 1 - index)) .. '.' .. m[2]
+    chunk[#chunk + 1] = name
+  end
+  pairs_[#pairs_ + 1] = '#' .. int(ids_tail)
+  pairs_[#pairs_ + 1] = table.concat(chunk, '\n')
+  sliced('HSET', ids, pairs_)
+  ids_tail, stored = ids_tail + 1, stored + ids_count
+end
+-- Due chunks go from the oldest on: twice as many ids as came, and at least one chunk.
+local removed = 0
+while ids_head < ids_tail do
+  local field = '#' .. int(ids_head)
+  local chunk = redis.pcall('HGET', ids, field)
+  if type(chunk) ~= 'string' then chunk = '0' end
+  if stored <= window_ids and tonumber(string.match(chunk, '^%d+')) + window_ms >= ms then break end
+  local fields = {}
+  for name in string.gmatch(chunk, '\n([^\n]*)') do fields[#fields + 1] = ':' .. name end
+  removed, stored = removed + #fields, stored - #fields
+  fields[#fields + 1] = field
+  sliced('HDEL', ids, fields)
+  ids_head = ids_head + 1
+  if removed >= 2 * ids_count then break end
+end
+
+local fields = {
+  'last', last, 'bytes', int(total), 'w:' .. writer,
+  table.concat({ int(number), int(ms), last, int(count) }, ' '),
+  'ids_head', int(ids_head), 'ids_tail', int(ids_tail), 'ids_count', int(stored),
+}
+for _, name in ipairs(order) do
+  local p, ranges = producers[name], {}
+  for i, range in ipairs(p.ranges) do ranges[i] = int(range[1]) .. '-' .. int(range[2]) end
+  fields[#fields + 1] = 'p:' .. name
+  fields[#fields + 1] = table.concat({ int(p.epoch), int(ms), p.jumped, table.concat(ranges, ',') }, ' ')
+end
+if unknown > 0 then
+  fields[#fields + 1] = 'producers'
+  fields[#fields + 1] = int(tonumber(m[12]) + unknown)
+end
+sliced('HSET', meta, fields)
+
+-- A big entry is only named: a message of many MiB would close its subscribers.
+local body = #payload <= tonumber(ARGV[16]) and payload or nil
+return { 'appended', last, int(count), publish(last, m[4], count, total, 0x2a, body) }

@@ -1,0 +1,32 @@
+-- sweep.lua: removes writers and producers of meta that were not used for long (LOG.md L5, L7), one step of a scan.
+--
+-- KEYS  meta
+-- ARGV  1 newest format known, 2 time, or '' (tests only), 3 writers' ms, 4 producers' ms, 5 cursor of HSCAN, 6 fields
+--       per step
+--
+-- Answers: the next cursor ('0': done)
+
+local meta = KEYS[1]
+
+if server() ~= 'master' then return redis.error_reply('READONLY this node is not the primary') end
+local format = redis.call('HGET', meta, 'format')
+if not format or newer({ format }) then return '0' end
+
+local now = clock(ARGV[2])
+local keep = { w = tonumber(ARGV[3]), p = tonumber(ARGV[4]) }
+local step = redis.call('HSCAN', meta, ARGV[5], 'COUNT', ARGV[6])
+local stale, producers = {}, 0
+for i = 1, #step[2], 2 do
+  local field, value = step[2][i], step[2][i + 1]
+  local kind = string.match(field, '^([wp]):')
+  -- Both kinds: a number, then when it was last used.
+  if kind and tonumber(string.match(value, '^%d+ (%d+)')) + keep[kind] < now then
+    stale[#stale + 1] = field
+    if kind == 'p' then producers = producers + 1 end
+  end
+end
+if #stale > 0 then
+  sliced('HDEL', meta, stale)
+  if producers > 0 then redis.pcall('HINCRBY', meta, 'producers', -producers) end
+end
+return step[1]

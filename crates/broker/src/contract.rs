@@ -1,0 +1,68 @@
+//! The contract as tests: one suite, run on every store. What it checks is what the layers above may rely on.
+//!
+//! A case is a function that takes a [`Subject`]: a store, and the few things that no broker can do to itself. The
+//! `cases!` macro lists the cases of a module in `CASES` and, in this crate, makes a test of each on memory and on a
+//! Redis server that the test starts.
+
+mod append;
+mod fold;
+mod forks;
+mod live;
+mod producers;
+mod read;
+mod subject;
+pub(crate) mod writer;
+
+pub use subject::{MemorySubject, RedisSubject, Subject};
+
+use futures_util::future::BoxFuture;
+
+/// One case.
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// Runs it; a failure panics. Each run needs a subject of its own.
+    pub run: for<'a> fn(&'a mut dyn Subject) -> BoxFuture<'a, ()>,
+}
+
+/// All cases.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    let all = [append::CASES, producers::CASES, forks::CASES, read::CASES, live::CASES, fold::CASES];
+    all.into_iter().flatten()
+}
+
+/// A case that waits longer than this has failed: what it waits for does not come.
+#[cfg(test)]
+const CASE_SECONDS_MAX: u64 = 60;
+
+macro_rules! cases {
+    ($($name:ident)*) => {
+        /// The cases of this module.
+        pub(super) const CASES: &[$crate::contract::Case] = &[
+            $($crate::contract::Case { name: stringify!($name), run: |subject| Box::pin($name(subject)) }),*
+        ];
+
+        #[cfg(test)]
+        mod on_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::super::run(super::$name(&mut $crate::contract::MemorySubject::new())).await;
+            })*
+        }
+
+        #[cfg(test)]
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::super::run(super::$name(&mut $crate::contract::RedisSubject::start().await)).await;
+            })*
+        }
+    };
+}
+use cases;
+
+#[cfg(test)]
+async fn run(case: impl Future<Output = ()>) {
+    let limit = std::time::Duration::from_secs(CASE_SECONDS_MAX);
+    tokio::time::timeout(limit, case).await.expect("the case ended");
+}

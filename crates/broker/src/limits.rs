@@ -1,0 +1,31 @@
+//! Bounds that both implementations keep alike. They are inputs of the append step, so that tests can make them small.
+
+use tidings_protocol::head::FORKS_MAX;
+
+use crate::{PRODUCER_RANGES_MAX, PRODUCERS_MAX};
+
+/// Entries that one checkpoint step trims at most; the next step goes on.
+pub const TRIM_ENTRIES_MAX: u64 = 1_000;
+
+/// Encoded bytes after which a checkpoint step stops trimming; the next step goes on.
+pub const TRIM_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// The largest number that a producer may use as epoch or sequence: scripts count in doubles.
+pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
+
+/// Bounds of one append.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Producers that a project remembers.
+    pub(crate) producers_max: u64,
+    /// Ranges of sequence numbers kept per producer.
+    pub(crate) ranges_max: usize,
+    /// Forks that meta lists.
+    pub(crate) forks_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { producers_max: PRODUCERS_MAX, ranges_max: PRODUCER_RANGES_MAX, forks_max: FORKS_MAX }
+    }
+}

@@ -1,0 +1,140 @@
+//! The append step (LOG.md L4) on plain data. The Lua script `append.lua` does the same, step by step; a differential
+//! test compares the two.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use tidings_protocol::entry::{Body, Entry, EntryError, ForkKind, ForkNote};
+use tidings_protocol::head::{Fork, LOG_FORMAT};
+use tidings_protocol::position::{Branch, Position};
+use tidings_protocol::wire;
+
+use super::data::{Kept, LogData, Writer};
+use super::producers::{Against, sequence};
+use crate::limits::Limits;
+use crate::{Answer, AppendBatch, AppendCall, Heal, Refusal, RefusalWhy, merge_refusals};
+
+impl LogData {
+    /// One call of the append script at this time, on a store of this incarnation: the answer, and the entry to publish
+    /// (the batch, or a fork; never both). An error means that the batch is not what it says, and changes nothing.
+    pub fn append(
+        &mut self,
+        now_ms: u64,
+        incarnation: &str,
+        call: &AppendCall,
+    ) -> Result<(Answer, Option<Entry>), EntryError> {
+        self.append_within(now_ms, incarnation, call, &Limits::default())
+    }
+
+    pub(crate) fn append_within(
+        &mut self,
+        now_ms: u64,
+        incarnation: &str,
+        call: &AppendCall,
+        limits: &Limits,
+    ) -> Result<(Answer, Option<Entry>), EntryError> {
+        if self.format > LOG_FORMAT {
+            return Ok((Answer::NewerFormat(self.format), None));
+        }
+        let batch = call.batch.as_ref().map(|batch| Ok((batch, decode(batch)?))).transpose()?;
+
+        // L4.1: birth, or a fork.
+        let opens = self.branch.is_none() || self.opened_under != incarnation;
+        let fork = if opens { self.open(now_ms, incarnation, call.fresh, limits) } else { None };
+
+        // L4.2: the same number, the same answer.
+        let writer = self.writers.get(&call.writer).copied();
+        if let (Some(_), Some(known)) = (&batch, writer.filter(|known| known.number == call.number)) {
+            return Ok((Answer::Appended { last: known.last, count: known.count, publish_error: None }, fork));
+        }
+
+        // L4.3: the branch, then the order of the writer's numbers.
+        let named = !call.branch.is_none() || batch.is_some();
+        if named && (opens || call.branch != self.branch) {
+            let answer = writer.map(|known| (known.last, known.count));
+            let number = writer.map_or(0, |known| known.number);
+            return Ok((Answer::Heal(Box::new(Heal { head: self.head(incarnation), number, answer })), fork));
+        }
+        let Some((batch, events)) = batch else {
+            return Ok((Answer::Synced(Box::new(self.head(incarnation))), fork));
+        };
+        let known = writer.map_or(0, |known| known.number);
+        if call.number <= known {
+            return Ok((Answer::Stale { last: known }, None));
+        }
+
+        // L4.4: ids, then producers.
+        let log =
+            Against { known: &self.producers, branch: self.branch, forked: !self.forks.is_empty(), last: self.last };
+        let (out_of_sequence, mut producers) = sequence(&log, &batch.producers, limits);
+        let refusals = merge_refusals(self.seen(batch), out_of_sequence);
+        if !refusals.is_empty() {
+            return Ok((Answer::Refused(refusals), None));
+        }
+        let unknown = producers.keys().filter(|id| !self.producers.contains_key(*id)).count();
+        if unknown > 0 && (self.producers.len() + unknown) as u64 > limits.producers_max {
+            return Ok((Answer::ProducersFull, None));
+        }
+
+        // L4.5 and L4.6: the entry, and the books.
+        let last = self.next(now_ms, u64::from(batch.count));
+        let entry = self.push(last, batch.payload.len() as u64, batch.payload.len(), Body::Events(events));
+        let writer = Writer { number: call.number, used_ms: last.ms(), last, count: batch.count };
+        self.writers.insert(Arc::clone(&call.writer), writer);
+        for producer in producers.values_mut() {
+            producer.used_ms = last.ms();
+        }
+        self.producers.extend(producers);
+        let at = |index: u32| last.back(u64::from(batch.count - 1 - index));
+        let ids = batch.ids.iter().map(|(index, id)| (Arc::from(id.as_str()), at(*index))).collect();
+        self.ids.remember(last.ms(), ids, call.dedupe);
+        Ok((Answer::Appended { last, count: batch.count, publish_error: None }, Some(entry)))
+    }
+
+    /// Opens the branch `fresh` (LOG.md L8): birth has no entry, a fork has one.
+    fn open(&mut self, now_ms: u64, incarnation: &str, fresh: Branch, limits: &Limits) -> Option<Entry> {
+        incarnation.clone_into(&mut self.opened_under);
+        if self.branch.is_none() {
+            self.format = LOG_FORMAT;
+            self.branch = fresh;
+            return None;
+        }
+        let note = ForkNote { closed: self.branch, survived: self.last, kind: ForkKind::Failover };
+        self.branch = fresh;
+        let from = self.next(now_ms, 1);
+        self.forks.push(Fork { closed: note.closed, survived: note.survived, kind: note.kind, from });
+        let over = self.forks.len().saturating_sub(limits.forks_max);
+        self.forks.drain(..over);
+        Some(self.push(from, 0, note.to_text().len(), Body::Fork(note)))
+    }
+
+    /// The position of the last of `count` more events.
+    fn next(&self, now_ms: u64, count: u64) -> Position {
+        Position::new(now_ms.max(self.last.ms()), self.last.n() + count, self.branch)
+    }
+
+    fn push(&mut self, position: Position, adds: u64, bytes: usize, body: Body) -> Entry {
+        self.total_bytes += adds;
+        let entry = Entry { position, prev: self.last, total_bytes: self.total_bytes, body };
+        self.last = position;
+        self.entries.push_back(Arc::new(Kept { entry: entry.clone(), bytes }));
+        entry
+    }
+
+    fn seen(&self, batch: &AppendBatch) -> Vec<Refusal> {
+        let seen = batch.ids.iter().filter_map(|(index, id)| Some((*index, self.ids.first(id)?)));
+        seen.map(|(index, first)| Refusal { index, why: RefusalWhy::Duplicate(first) }).collect()
+    }
+}
+
+fn decode(batch: &AppendBatch) -> Result<Vec<wire::Event>, EntryError> {
+    let events = wire::Batch::decode(batch.payload.clone()).map_err(|_| EntryError("not a batch"))?.events;
+    if events.is_empty() || events.len() != batch.count as usize {
+        return Err(EntryError("count"));
+    }
+    let indexes = batch.ids.iter().map(|(index, _)| *index).chain(batch.producers.iter().map(|step| step.index));
+    if indexes.max().is_some_and(|index| index >= batch.count) {
+        return Err(EntryError("index"));
+    }
+    Ok(events)
+}

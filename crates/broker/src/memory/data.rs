@@ -1,0 +1,199 @@
+//! One project's log as plain data: a deterministic state machine without clock, lock or I/O (LOG.md L21).
+//!
+//! Time, incarnation and, by `Clone`, older copies are inputs: a test or a simulation can fork a log as a lossy failover
+//! would. The append step is in [`append`](super::append); here are reads, checkpoints and the sweep.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_protocol::entry::{Body, Entry};
+use tidings_protocol::head::{Fork, Head};
+use tidings_protocol::position::{Branch, Position};
+
+use super::ids::Ids;
+use super::producers::Producer;
+use crate::limits::{TRIM_BYTES_MAX, TRIM_ENTRIES_MAX};
+use crate::{CheckpointAnswer, CheckpointStep, Fields, Page, Retention, Span, StateAt};
+
+/// A project's log, its bookkeeping and its checkpoint. The default is a log that was never born.
+#[derive(Debug, Clone, Default)]
+pub struct LogData {
+    pub(super) format: u32,
+    pub(super) branch: Branch,
+    pub(super) opened_under: String,
+    pub(super) last: Position,
+    pub(super) total_bytes: u64,
+    pub(super) forks: Vec<Fork>,
+    pub(super) entries: VecDeque<Arc<Kept>>,
+    pub(super) writers: HashMap<Arc<str>, Writer>,
+    pub(super) producers: HashMap<String, Producer>,
+    pub(super) ids: Ids,
+    checkpoint: Position,
+    version: u32,
+    state: BTreeMap<String, Bytes>,
+}
+
+/// An entry and what it weighs: its batch, encoded, or the text of its fork.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) entry: Entry,
+    pub(super) bytes: usize,
+}
+
+/// What a log knows of one writer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Writer {
+    pub(super) number: u64,
+    pub(super) used_ms: u64,
+    pub(super) last: Position,
+    pub(super) count: u32,
+}
+
+impl LogData {
+    /// The head, for a store of this incarnation.
+    pub fn head(&self, incarnation: &str) -> Head {
+        Head {
+            branch: self.branch,
+            last: self.last,
+            total_bytes: self.total_bytes,
+            forks: self.forks.clone(),
+            checkpoint: self.checkpoint,
+            incarnation: incarnation.to_owned(),
+            opened_under: self.opened_under.clone(),
+        }
+    }
+
+    /// Whether the log exists.
+    pub fn is_born(&self) -> bool {
+        !self.branch.is_none()
+    }
+
+    /// Format of the log (0: never born).
+    pub fn format(&self) -> u32 {
+        self.format
+    }
+
+    /// Pretends that a service of another version wrote this log.
+    pub fn set_format(&mut self, format: u32) {
+        self.format = format;
+    }
+
+    /// See [`Log::read`](crate::Log::read).
+    pub fn read(&self, incarnation: &str, span: Span, bytes_max: usize) -> Page {
+        let mut room = bytes_max;
+        let mut fits = |kept: &&Arc<Kept>, first: bool| {
+            let fits = first || kept.bytes <= room;
+            room = room.saturating_sub(kept.bytes);
+            fits
+        };
+        let mut entries: Vec<Entry> = Vec::new();
+        let backward = |end: usize| self.entries.range(..end).rev();
+        match span {
+            Span::After(id) => {
+                let start = self.entries.partition_point(|kept| kept.entry.position.id <= id);
+                let it = self.entries.range(start..).enumerate();
+                entries.extend(it.take_while(|(i, kept)| fits(kept, *i == 0)).map(|(_, kept)| kept.entry.clone()));
+            }
+            Span::Before(_) | Span::Tail => {
+                let end = match span {
+                    // By the entry's FIRST event: the bound may lie inside the entry.
+                    Span::Before(id) => self.entries.partition_point(|kept| kept.entry.first_id() < id),
+                    _ => self.entries.len(),
+                };
+                let it = backward(end).enumerate();
+                entries.extend(it.take_while(|(i, kept)| fits(kept, *i == 0)).map(|(_, kept)| kept.entry.clone()));
+                entries.reverse();
+            }
+        }
+        Page { entries, head: self.head(incarnation), trimmed_to: self.trimmed_to() }
+    }
+
+    fn trimmed_to(&self) -> Position {
+        self.entries.front().map_or(self.last, |kept| kept.entry.prev)
+    }
+
+    /// See [`Log::checkpoint`](crate::Log::checkpoint).
+    pub fn checkpoint(&mut self, now_ms: u64, incarnation: &str, step: &CheckpointStep) -> CheckpointAnswer {
+        if self.branch.is_none() || incarnation != step.incarnation {
+            return CheckpointAnswer::Moved;
+        }
+        if !step.hard && self.version > step.version {
+            return CheckpointAnswer::NewerVersion(self.version);
+        }
+        // A target that this log does not hold was read from another one, under the same incarnation.
+        let held = step.to.is_zero() || self.head(incarnation).holds(&[step.to]);
+        if self.checkpoint != step.from || !held {
+            return CheckpointAnswer::Moved;
+        }
+        let (keep, limit_n) =
+            if step.hard { (doubled(step.retention), u64::MAX) } else { (step.retention, step.to.n()) };
+        let trimmed = self.trim(now_ms, keep, limit_n);
+        if !step.hard {
+            self.checkpoint = step.to;
+            self.version = step.version;
+            for (name, value) in &step.fields {
+                match value {
+                    Some(value) => self.state.insert(name.clone(), value.clone()),
+                    None => self.state.remove(name),
+                };
+            }
+        }
+        CheckpointAnswer::Done { trimmed }
+    }
+
+    /// Removes the oldest entries that exceed any bound, none above `limit_n`, within the bounds of one step.
+    fn trim(&mut self, now_ms: u64, keep: Retention, limit_n: u64) -> u64 {
+        let (mut trimmed, mut bytes) = (0, 0);
+        while let Some(kept) = self.entries.front() {
+            let entry = &kept.entry;
+            let events_from_here = self.last.n() - entry.prev.n();
+            let bytes_from_here = self.total_bytes + batch_bytes(kept) - entry.total_bytes;
+            let exceeds = events_from_here > keep.events
+                || bytes_from_here > keep.bytes
+                || entry.position.ms().saturating_add(keep.age_ms) < now_ms;
+            if !exceeds || entry.position.n() > limit_n || trimmed >= TRIM_ENTRIES_MAX || bytes >= TRIM_BYTES_MAX {
+                break;
+            }
+            bytes += batch_bytes(kept);
+            trimmed += 1;
+            self.entries.pop_front();
+        }
+        trimmed
+    }
+
+    /// See [`Log::state`](crate::Log::state).
+    pub fn state(&self, incarnation: &str, fields: &Fields) -> StateAt {
+        let fields = match fields {
+            Fields::All => self.state.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            Fields::Named(names) => {
+                let found = names.iter().filter_map(|name| Some((name.clone(), self.state.get(name)?.clone())));
+                found.collect()
+            }
+        };
+        StateAt { position: self.checkpoint, version: self.version, fields, head: self.head(incarnation) }
+    }
+
+    /// See [`Index::sweep`](crate::Index::sweep).
+    pub fn sweep(&mut self, now_ms: u64, writers_ms: u64, producers_ms: u64) {
+        self.writers.retain(|_, writer| writer.used_ms.saturating_add(writers_ms) >= now_ms);
+        self.producers.retain(|_, producer| producer.used_ms.saturating_add(producers_ms) >= now_ms);
+    }
+}
+
+/// What an entry adds to the running total: forks weigh nothing.
+fn batch_bytes(kept: &Kept) -> u64 {
+    match kept.entry.body {
+        Body::Fork(_) => 0,
+        Body::Events(_) | Body::Elsewhere(_) => kept.bytes as u64,
+    }
+}
+
+/// Where a log is trimmed although its fold fails.
+fn doubled(keep: Retention) -> Retention {
+    Retention {
+        events: keep.events.saturating_mul(2),
+        bytes: keep.bytes.saturating_mul(2),
+        age_ms: keep.age_ms.saturating_mul(2),
+    }
+}

@@ -1,0 +1,56 @@
+//! Names of keys and channels (docs/redis-keyspace.md).
+
+use tidings_protocol::project::Project;
+
+/// The names that share one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+/// The five keys of a project, in the order in which scripts take them.
+pub(super) struct ProjectKeys {
+    pub(super) log: String,
+    pub(super) meta: String,
+    pub(super) ids: String,
+    pub(super) state: String,
+    pub(super) guards: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Keys {
+        Keys { prefix: prefix.to_owned() }
+    }
+
+    /// The braces make the name the hash tag: all keys of a project lie in one slot of a cluster.
+    fn of(&self, project: &Project, what: &str) -> String {
+        format!("{}:{{{project}}}:{what}", self.prefix)
+    }
+
+    pub(super) fn project(&self, project: &Project) -> ProjectKeys {
+        ProjectKeys {
+            log: self.of(project, "log"),
+            meta: self.of(project, "meta"),
+            ids: self.of(project, "ids"),
+            state: self.of(project, "state"),
+            guards: self.of(project, "guards"),
+        }
+    }
+
+    pub(super) fn channel(&self, project: &Project) -> String {
+        self.of(project, "bus")
+    }
+
+    pub(super) fn index(&self, shard: u16) -> String {
+        format!("{}:index:{shard:02}", self.prefix)
+    }
+
+    pub(super) fn lease(&self, shard: u16) -> String {
+        format!("{}:lease:{shard:02}", self.prefix)
+    }
+
+    /// The channel of one process's probes.
+    pub(super) fn probe(&self, process: &str) -> String {
+        format!("{}:probe:{process}", self.prefix)
+    }
+}

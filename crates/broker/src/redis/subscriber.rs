@@ -1,0 +1,280 @@
+//! The connection that messages come over: who wants which channel, and the task that keeps it so.
+//!
+//! One dedicated connection, which nothing else uses. A subscription counts once the server confirmed it. After every
+//! reconnect all wanted channels are subscribed and confirmed before sinks hear [`Sink::lost`], so that a reader which
+//! then reads the log misses nothing. Messages go from the socket's task straight to the sinks.
+
+use std::sync::Arc;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{PushInfo, PushKind, RedisResult, Value};
+use bytes::Bytes;
+use foldhash::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::link::{Backoff, Opener};
+use crate::{ReadError, Sink, Subscription};
+
+/// Channels in one SUBSCRIBE.
+const CHANNELS_PER_COMMAND: usize = 1_000;
+
+/// Routes of all channels, and the supervisor of their connection.
+pub(super) struct Subscriber {
+    opener: Opener,
+    routes: Mutex<Routes>,
+    /// Some channel's subscription is not as it is wanted.
+    changed: Notify,
+    /// Whether all wanted channels are confirmed on a living connection.
+    pub(super) up: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Routes {
+    next: u64,
+    linked: bool,
+    channels: HashMap<Box<[u8]>, Channel>,
+    /// Channels to look at: bounded by the subscriptions made and dropped since the last look.
+    dirty: Vec<Box<[u8]>>,
+}
+
+#[derive(Default)]
+struct Channel {
+    sinks: Arc<[(u64, Arc<dyn Sink>)]>,
+    /// The server said so, on this connection.
+    confirmed: bool,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Subscriber {
+    pub(super) fn new(opener: Opener) -> Arc<Subscriber> {
+        let up = watch::Sender::new(false);
+        Arc::new(Subscriber { opener, routes: Mutex::default(), changed: Notify::new(), up })
+    }
+
+    /// Enters a sink for good: it is subscribed on every connection, and nobody waits for that.
+    pub(super) fn want(&self, channel: &str, sink: Arc<dyn Sink>) {
+        self.routes.lock().enter(channel, sink);
+        self.changed.notify_one();
+    }
+
+    /// See [`Log::subscribe`](crate::Log::subscribe).
+    pub(super) async fn subscribe(
+        self: Arc<Subscriber>,
+        channel: String,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Subscription, ReadError> {
+        let (subscription, confirmation) = {
+            let mut routes = self.routes.lock();
+            if !routes.linked {
+                return Err(ReadError::Away("no subscriber connection".into()));
+            }
+            let id = routes.enter(&channel, sink);
+            let state = routes.channels.get_mut(channel.as_bytes()).expect("it was entered just now");
+            let (confirm, confirmation) = oneshot::channel();
+            if state.confirmed {
+                // A failed send would mean that the receiver, three lines above, is gone.
+                let _ = confirm.send(());
+            } else {
+                state.waiting.push(confirm);
+            }
+            let subscriber = Arc::clone(&self);
+            // CANCEL SAFETY: made before the wait, so that a dropped future leaves no sink behind.
+            (Subscription::new(move || subscriber.leave(&channel, id)), confirmation)
+        };
+        self.changed.notify_one();
+        match confirmation.await {
+            Ok(()) => Ok(subscription),
+            Err(_) => Err(ReadError::Away("the subscriber connection broke".into())),
+        }
+    }
+
+    fn leave(&self, channel: &str, id: u64) {
+        let mut routes = self.routes.lock();
+        let Some(state) = routes.channels.get_mut(channel.as_bytes()) else { return };
+        let left = state.sinks.iter().filter(|(other, _)| *other != id).cloned().collect();
+        let before = std::mem::replace(&mut state.sinks, left);
+        if state.sinks.is_empty() {
+            routes.dirty.push(channel.as_bytes().into());
+            self.changed.notify_one();
+        }
+        // ORDER: the sink may go with this, and whatever it owns; not under the lock.
+        drop(routes);
+        drop(before);
+    }
+
+    /// Keeps the connection and its subscriptions until cancelled.
+    pub(super) async fn run(self: Arc<Subscriber>, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            let mut backoff = Backoff::new();
+            loop {
+                match Arc::clone(&self).serve().await {
+                    // It had been up: begin with short pauses again.
+                    Ok(error) => {
+                        warn!(%error, "redis subscriber connection lost");
+                        backoff = Backoff::new();
+                    }
+                    Err(error) => warn!(%error, "redis subscriber cannot connect, will retry"),
+                }
+                self.unlink();
+                backoff.pause().await;
+            }
+        })
+        .await;
+        self.unlink();
+    }
+
+    /// One connection's life: `Err` if it never came up, else why it ended.
+    async fn serve(self: Arc<Subscriber>) -> RedisResult<String> {
+        let broken = Arc::new(Notify::new());
+        let (router, on_broken) = (Arc::clone(&self), Arc::clone(&broken));
+        let mut connection = self
+            .opener
+            .open(move |info| match info.kind {
+                PushKind::Disconnection => on_broken.notify_one(),
+                PushKind::Message => router.route(info),
+                _ => {}
+            })
+            .await?;
+        let mut wanted = self.routes.lock().relink();
+        self.subscribe_all(&mut connection, &mut wanted).await?;
+        self.linked();
+
+        let mut pings = connection.clone();
+        let ended = tokio::select! {
+            () = broken.notified() => "closed by the server".to_owned(),
+            error = self.opener.watch(&mut pings) => error.to_string(),
+            error = self.follow(&mut connection) => error.to_string(),
+        };
+        Ok(ended)
+    }
+
+    /// Brings the server's subscriptions to what is wanted, whenever that changes; returns when it cannot.
+    async fn follow(&self, connection: &mut MultiplexedConnection) -> ::redis::RedisError {
+        loop {
+            let (mut wanted, unwanted) = self.routes.lock().sort_dirty();
+            let step = async {
+                for chunk in unwanted.chunks(CHANNELS_PER_COMMAND) {
+                    connection.unsubscribe(chunk).await?;
+                }
+                self.subscribe_all(connection, &mut wanted).await
+            };
+            if let Err(error) = step.await {
+                return error;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    async fn subscribe_all(&self, connection: &mut MultiplexedConnection, wanted: &mut [Vec<u8>]) -> RedisResult<()> {
+        for chunk in wanted.chunks(CHANNELS_PER_COMMAND) {
+            connection.subscribe(chunk).await?;
+            self.routes.lock().confirm(chunk);
+        }
+        Ok(())
+    }
+
+    fn linked(&self) {
+        let sinks = {
+            let mut routes = self.routes.lock();
+            routes.linked = true;
+            routes.sinks()
+        };
+        self.up.send_replace(true);
+        info!(sinks = sinks.len(), "redis subscriber connected");
+        for sink in sinks {
+            sink.lost();
+        }
+    }
+
+    fn unlink(&self) {
+        self.up.send_replace(false);
+        self.routes.lock().unlink();
+    }
+
+    /// Runs in the socket's task, for every message.
+    fn route(&self, info: PushInfo) {
+        let mut data = info.data.into_iter();
+        let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) = (data.next(), data.next()) else {
+            return;
+        };
+        // ORDER: the lock is released before sinks run; they may subscribe or leave.
+        let sinks = self.routes.lock().channels.get(channel.as_slice()).map(|state| Arc::clone(&state.sinks));
+        let payload = Bytes::from(payload);
+        for (_, sink) in sinks.iter().flat_map(|sinks| sinks.iter()) {
+            sink.message(payload.clone());
+        }
+    }
+}
+
+impl Routes {
+    fn enter(&mut self, channel: &str, sink: Arc<dyn Sink>) -> u64 {
+        self.next += 1;
+        let id = self.next;
+        let state = self.channels.entry(channel.as_bytes().into()).or_default();
+        state.sinks = state.sinks.iter().cloned().chain([(id, sink)]).collect();
+        if !state.confirmed {
+            self.dirty.push(channel.as_bytes().into());
+        }
+        id
+    }
+
+    /// All wanted channels, for a new connection.
+    fn relink(&mut self) -> Vec<Vec<u8>> {
+        self.dirty.clear();
+        self.channels.retain(|_, state| {
+            state.confirmed = false;
+            !state.sinks.is_empty()
+        });
+        self.channels.keys().map(|name| name.to_vec()).collect()
+    }
+
+    /// What to subscribe and what to unsubscribe.
+    fn sort_dirty(&mut self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+        for name in std::mem::take(&mut self.dirty) {
+            let Some(state) = self.channels.get_mut(&name) else { continue };
+            match (state.sinks.is_empty(), state.confirmed) {
+                (false, false) => wanted.push(name.into_vec()),
+                (true, confirmed) => {
+                    // Whoever comes from here on finds no channel, and makes it dirty again.
+                    self.channels.remove(&name);
+                    if confirmed {
+                        unwanted.push(name.into_vec());
+                    }
+                }
+                (false, true) => {}
+            }
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        (wanted, unwanted)
+    }
+
+    fn confirm(&mut self, names: &[Vec<u8>]) {
+        for name in names {
+            if let Some(state) = self.channels.get_mut(name.as_slice()) {
+                state.confirmed = true;
+                for waiting in state.waiting.drain(..) {
+                    // Who no longer waits has dropped its subscription too.
+                    let _ = waiting.send(());
+                }
+            }
+        }
+    }
+
+    /// Those who wait for a confirmation get none any more.
+    fn unlink(&mut self) {
+        self.linked = false;
+        for state in self.channels.values_mut() {
+            state.confirmed = false;
+            state.waiting.clear();
+        }
+    }
+
+    fn sinks(&self) -> Vec<Arc<dyn Sink>> {
+        self.channels.values().flat_map(|state| state.sinks.iter().map(|(_, sink)| Arc::clone(sink))).collect()
+    }
+}

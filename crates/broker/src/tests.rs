@@ -1,0 +1,4 @@
+//! Tests that look inside: the scripts against the memory store, and what only Redis can do.
+
+mod differential;
+mod links;

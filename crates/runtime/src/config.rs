@@ -1,0 +1,134 @@
+//! Configuration: where it comes from, and the structs that services take.
+//!
+//! Two phases. First every given value (defaults, then the file, then the environment, then flags; later ones win) is
+//! looked up in the sections' tables and parsed; then the whole is checked for what cannot be. Both phases go on after a
+//! fault, so that one run names them all ([`Faults`]). A configuration with a fault is never used.
+//!
+//! The environment is an argument, so nothing here reads or changes the process's own. Each key is declared once, in
+//! [`sections`]: its type, default, bounds and meaning; `docs/configuration.md` is checked against those tables.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+mod check;
+pub mod fault;
+pub mod manual;
+mod memory;
+mod section;
+pub mod sections;
+mod source;
+mod suggest;
+pub mod value;
+
+pub use fault::{Fault, Faults};
+pub use sections::{GatewayConfig, IngestConfig, LimitsConfig, ProjectsConfig, RedisConfig, TelemetryConfig};
+pub use source::Origin;
+pub use value::{LogFilter, LogFormat, RedisUrl};
+
+use section::Section;
+
+/// The exit code of a process whose configuration has faults: `EX_USAGE`.
+pub const EXIT_CODE: u8 = 64;
+
+/// The name of the environment variable that names the file, if no flag does.
+pub const FILE_VARIABLE: &str = "TIDINGS_CONFIG";
+
+/// A checked configuration, section by section.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// `[gateway]`
+    pub gateway: GatewayConfig,
+    /// `[ingest]`
+    pub ingest: IngestConfig,
+    /// `[redis]`
+    pub redis: RedisConfig,
+    /// `[projects]`
+    pub projects: ProjectsConfig,
+    /// `[limits]`
+    pub limits: LimitsConfig,
+    /// `[telemetry]`
+    pub telemetry: TelemetryConfig,
+}
+
+/// Where values may come from, besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file that a flag names; else the environment's [`FILE_VARIABLE`] may name one.
+    pub file: Option<PathBuf>,
+    /// The environment: what begins with `TIDINGS_` is ours, and must be known.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Values of flags: (flag, key, text).
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// A configuration, and where each value that is no default came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// By key (`gateway.listen`).
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Config {
+    /// Reads all sources and checks the whole.
+    pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+        let (given, mut faults) = source::collect(sources);
+        let mut config = Config::default();
+        let mut origins = BTreeMap::new();
+        for one in given {
+            match config.set(&one.key, &one.value) {
+                Some((key, Ok(()))) => {
+                    origins.insert(key, one.origin);
+                }
+                Some((key, Err(message))) => faults.push(Fault::new(Some(one.origin), key, message)),
+                None => faults.push(suggest::unknown(one)),
+            }
+        }
+        faults.extend(check::whole(&config, &origins));
+        if faults.is_empty() { Ok(Loaded { config, origins }) } else { Err(Faults(faults)) }
+    }
+
+    /// Sets one value; none: there is no such key.
+    fn set(&mut self, key: &str, value: &toml::Value) -> Option<(&'static str, Result<(), String>)> {
+        let (section, name) = key.split_once('.')?;
+        let section = self.sections_mut().into_iter().find(|candidate| candidate.name() == section)?;
+        section.set(name, value)
+    }
+
+    fn sections(&self) -> [&dyn Section; 6] {
+        [&self.gateway, &self.ingest, &self.redis, &self.projects, &self.limits, &self.telemetry]
+    }
+
+    fn sections_mut(&mut self) -> [&mut dyn Section; 6] {
+        [
+            &mut self.gateway,
+            &mut self.ingest,
+            &mut self.redis,
+            &mut self.projects,
+            &mut self.limits,
+            &mut self.telemetry,
+        ]
+    }
+}
+
+impl Loaded {
+    /// The effective configuration as TOML, secrets redacted, each value with where it came from.
+    pub fn show(&self) -> String {
+        let sections: Vec<String> =
+            self.config.sections().into_iter().map(|section| self.show_section(section)).collect();
+        sections.join("\n")
+    }
+
+    fn show_section(&self, section: &dyn Section) -> String {
+        let lines = section.keys().iter().zip(section.show()).map(|(key, value)| {
+            let origin = self.origins.get(key.path).map_or("default".to_owned(), Origin::to_string);
+            format!("{} = {value} # {origin}\n", key.name())
+        });
+        format!("[{}]\n{}", section.name(), lines.collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests;

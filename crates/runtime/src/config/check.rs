@@ -1,0 +1,84 @@
+//! The second phase: what each value allows, but the whole does not.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::source::Origin;
+use super::{Config, Fault};
+
+/// Every impossible combination, and every address that may not be used.
+pub(super) fn whole(config: &Config, origins: &BTreeMap<&'static str, Origin>) -> Vec<Fault> {
+    let Config { gateway, ingest, limits, .. } = config;
+    let mut faults = Vec::new();
+    let mut refuse = |key: &'static str, message: String| {
+        faults.push(Fault::new(origins.get(key).cloned(), key, message));
+    };
+
+    for (key, address) in [
+        ("gateway.listen", gateway.listen),
+        ("gateway.admin_listen", gateway.admin_listen),
+        ("ingest.listen", ingest.listen),
+        ("ingest.admin_listen", ingest.admin_listen),
+    ] {
+        if !address.ip().is_loopback() {
+            refuse(
+                key,
+                format!("{address} is not a loopback address: services run open, so only this machine may reach them"),
+            );
+        }
+    }
+    for (key, admin, listen) in [
+        ("gateway.admin_listen", gateway.admin_listen, gateway.listen),
+        ("ingest.admin_listen", ingest.admin_listen, ingest.listen),
+    ] {
+        if is_same(admin, listen) {
+            refuse(key, format!("{admin} is the address of the service itself"));
+        }
+    }
+    for (key, notice, drain) in [
+        ("gateway.drain_notice_ms", gateway.drain_notice, gateway.drain),
+        ("ingest.drain_notice_ms", ingest.drain_notice, ingest.drain),
+    ] {
+        if notice >= drain {
+            refuse(key, "leaves nothing of drain_ms to close connections in".into());
+        }
+    }
+    for (key, part) in
+        [("gateway.ring_bytes_max", gateway.ring_bytes_max), ("gateway.pages_bytes_max", gateway.pages_bytes_max)]
+    {
+        if part > gateway.memory_bytes_max {
+            refuse(
+                key,
+                format!(
+                    "{part} is more than the whole budget, gateway.memory_bytes_max = {}",
+                    gateway.memory_bytes_max
+                ),
+            );
+        }
+    }
+    for (key, limit) in
+        [("limits.request_bytes_max", limits.request_bytes_max), ("limits.line_bytes_max", limits.line_bytes_max)]
+    {
+        if limit < limits.event_data_bytes_max {
+            refuse(
+                key,
+                format!(
+                    "{limit} is less than one event may have, limits.event_data_bytes_max = {}",
+                    limits.event_data_bytes_max
+                ),
+            );
+        }
+    }
+    if limits.request_bytes_max > ingest.memory_bytes_max {
+        refuse(
+            "limits.request_bytes_max",
+            "is more than ingest.memory_bytes_max: such a request would never be taken".into(),
+        );
+    }
+    faults
+}
+
+/// The same address with the same port; port 0 is a different one each time.
+fn is_same(a: SocketAddr, b: SocketAddr) -> bool {
+    a == b && a.port() != 0
+}

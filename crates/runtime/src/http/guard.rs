@@ -1,0 +1,149 @@
+//! Who may talk to a service that runs open: nobody but this machine. The socket listens on loopback only; what is left
+//! is the browser, which any web site can make talk to loopback.
+//!
+//! - `Host` must be a loopback name, else a site could name its own domain `127.0.0.1` and read everything as its own
+//!   origin (DNS rebinding).
+//! - `Origin`, where there is one, must be a page from loopback. This covers WebSockets too, to which the same-origin
+//!   policy does not apply.
+//! - Requests that browsers send without `Origin` (images, scripts, frames of another site) say `Sec-Fetch-Site:
+//!   cross-site` and are refused, but for a person following a link, which tells the site nothing.
+//!
+//! Loopback pages of other ports are answered with CORS headers. Refusals carry none.
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderName};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use tidings_protocol::codes::ErrorCode;
+
+use super::problem::Refused;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+/// The star covers what CloudEvents put into headers (`ce-*`); it does not cover `Authorization`, and old browsers do
+/// not know it.
+const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
+    "*, Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate",
+);
+const EXPOSE_HEADERS: HeaderValue =
+    HeaderValue::from_static("Allow, Content-Disposition, Link, Location, Retry-After, traceparent");
+/// How long a browser may remember a preflight's answer, in seconds: the longest that Chromium takes.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+const VARY_ON: HeaderValue = HeaderValue::from_static("Origin");
+
+/// Middleware around every route: refuses with 403 what does not come from this machine, answers preflights, and adds
+/// CORS headers for loopback pages.
+pub(super) async fn loopback_only(request: Request, next: Next) -> Response {
+    if let Err(refused) = judge(request.method(), request.uri(), request.headers()) {
+        let mut response = refused.into_response();
+        response.headers_mut().append(header::VARY, VARY_ON);
+        return response;
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let preflight = request.method() == Method::OPTIONS
+        && origin.is_some()
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    headers.append(header::VARY, VARY_ON);
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if preflight {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        } else {
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSE_HEADERS);
+        }
+    }
+    response
+}
+
+/// Whether a request may come in, by its target and header fields alone.
+pub fn judge(method: &Method, target: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+    judge_host(target, headers)?;
+    judge_origin(method, headers)
+}
+
+/// The host is named in the target (HTTP/2, absolute form), in `Host`, or in both; each name must be a loopback one.
+fn judge_host(target: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+    let refuse = |detail| Err(Refused::new(ErrorCode::HostRefused, detail));
+    let mut named = false;
+    if let Some(authority) = target.authority() {
+        if !is_loopback_authority(authority) {
+            return refuse("the target is not a loopback name");
+        }
+        named = true;
+    }
+    for host in headers.get_all(header::HOST) {
+        let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else {
+            return refuse("the Host header is not readable");
+        };
+        if !is_loopback_authority(&authority) {
+            return refuse("the Host header is not a loopback name (localhost, 127.0.0.1, [::1])");
+        }
+        named = true;
+    }
+    if named { Ok(()) } else { refuse("the request names no host") }
+}
+
+fn judge_origin(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+    let refuse = |detail| Err(Refused::new(ErrorCode::OriginRefused, detail));
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) if is_loopback_page(origin) => Ok(()),
+        (Some(_), None) => refuse("the page is not from this machine"),
+        (Some(_), Some(_)) => refuse("there is more than one Origin header"),
+        // The browser's own word, which a page cannot forge; whoever is no browser does not send it.
+        (None, _) if headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site") => {
+            if is_followed_link(method, headers) { Ok(()) } else { refuse("another site's page asked for this") }
+        }
+        (None, _) => Ok(()),
+    }
+}
+
+/// A person follows a link from another site: the whole tab goes, and the site sees nothing of the answer.
+fn is_followed_link(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::GET
+        && headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "navigate")
+        && headers.get(SEC_FETCH_DEST).is_some_and(|dest| dest == "document")
+}
+
+/// `http://` or `https://`, a loopback name, perhaps a port, and nothing else. `null` is nobody's page.
+fn is_loopback_page(origin: &HeaderValue) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let Some(rest) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else { return false };
+    rest.parse::<Authority>().is_ok_and(|authority| is_loopback_authority(&authority))
+}
+
+fn is_loopback_authority(authority: &Authority) -> bool {
+    // User information has no place in a Host or Origin, and makes readers disagree about where the host begins.
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let port_is_sound = authority
+        .as_str()
+        .strip_prefix(authority.host())
+        .is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()));
+    port_is_sound && is_loopback_name(authority.host())
+}
+
+/// `localhost` and names below it, all of 127.0.0.0/8 in the usual notation, and `[::1]`.
+fn is_loopback_name(host: &str) -> bool {
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    }
+    if let Ok(address) = host.parse::<std::net::Ipv4Addr>() {
+        return address.is_loopback();
+    }
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    host == "localhost" || host.strip_suffix(".localhost").is_some_and(|label| !label.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

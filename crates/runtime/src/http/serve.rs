@@ -1,0 +1,308 @@
+//! The accept loop and the connections that it started.
+//!
+//! Child tokens follow ownership: the server owns a token that ends accepting and one that asks connections to finish;
+//! every task, of connections and of their HTTP/2 streams, is on one tracker, so [`Server::finished`] waits for all.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::FutureExt;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use prometheus::{IntCounter, IntGauge, Registry};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::stream::PatientStream;
+use super::{Listener, Peer};
+
+/// How long a new connection has for its first request's head, whatever protocol it speaks.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/1 connection has for each further head. The parser's clock also runs while nothing is sent, so this
+/// is how long an idle connection is kept, too: longer than common clients keep theirs.
+const NEXT_REQUEST: Duration = Duration::from_secs(90);
+
+/// Bytes that the parser buffers per HTTP/1 connection: the largest request head that is read at all, and what a
+/// response may hold unwritten.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Header fields that the parser reads at all.
+const PARSED_HEADERS_MAX: usize = 256;
+
+/// Streams that one HTTP/2 connection may have open: every tab of a busy viewer.
+const STREAMS_MAX: u32 = 256;
+
+/// What one HTTP/2 stream may send ahead of its reader, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// What all streams of an HTTP/2 connection may send ahead together, in bytes.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take to answer.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// How long a write may wait for a peer that takes nothing: a stalled viewer's patience (upgraded sockets have their
+/// own).
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// The pause after an accept failed for want of descriptors or memory; without it the loop would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener counts.
+#[derive(Debug, Clone)]
+pub struct ServerMetrics {
+    accepted: IntCounter,
+    open: IntGauge,
+    accept_errors: IntCounter,
+    timeouts: IntCounter,
+}
+
+impl ServerMetrics {
+    /// Registers the metrics of a process's HTTP listeners; once per registry.
+    pub fn register(registry: &Registry) -> prometheus::Result<ServerMetrics> {
+        let metrics = ServerMetrics {
+            accepted: IntCounter::new("tidings_http_connections_total", "TCP connections accepted.")?,
+            open: IntGauge::new("tidings_http_connections_open", "HTTP connections open, not counting upgraded ones.")?,
+            accept_errors: IntCounter::new("tidings_http_accept_errors_total", "Accepts that failed.")?,
+            timeouts: IntCounter::new(
+                "tidings_http_first_request_timeouts_total",
+                "Connections closed because their first request did not arrive in time.",
+            )?,
+        };
+        registry.register(Box::new(metrics.accepted.clone()))?;
+        registry.register(Box::new(metrics.open.clone()))?;
+        registry.register(Box::new(metrics.accept_errors.clone()))?;
+        registry.register(Box::new(metrics.timeouts.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// A listener that is being served.
+///
+/// Dropping it neither stops accepting nor closes anything; the runtime's end does.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    finish: CancellationToken,
+    accepting: TaskTracker,
+    connections: TaskTracker,
+}
+
+impl Server {
+    /// Starts to accept on `listener` and to answer with `app`. Fails only where the runtime cannot watch the socket.
+    pub fn start(listener: Listener, app: Router, metrics: ServerMetrics) -> std::io::Result<Server> {
+        let server = Server {
+            address: listener.address(),
+            stop: CancellationToken::new(),
+            finish: CancellationToken::new(),
+            accepting: TaskTracker::new(),
+            connections: TaskTracker::new(),
+        };
+        let acceptor = Acceptor {
+            stop: server.stop.clone(),
+            connections: server.connections.clone(),
+            connection: Connection {
+                app,
+                metrics,
+                finish: server.finish.clone(),
+                builder: Arc::new(builder(server.connections.clone())),
+            },
+        };
+        server.accepting.spawn(acceptor.run(listener.into_tokio()?));
+        server.accepting.close();
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting: takes what the kernel has queued, then closes the listening socket. Open connections go on.
+    pub async fn stop_accepting(&self) {
+        self.stop.cancel();
+        self.accepting.wait().await;
+    }
+
+    /// Asks HTTP connections to finish: idle ones close, others after the requests that they are in. Upgraded
+    /// connections are not HTTP's any more and hear nothing.
+    pub fn finish_connections(&self) {
+        self.finish.cancel();
+        self.connections.close();
+    }
+
+    /// Resolves when no connection is left; never before [`Server::stop_accepting`] and [`Server::finish_connections`].
+    pub async fn finished(&self) {
+        self.accepting.wait().await;
+        self.connections.wait().await;
+    }
+
+    /// HTTP connections, and HTTP/2 streams, that are open.
+    pub fn open(&self) -> usize {
+        self.connections.len()
+    }
+}
+
+/// Runs HTTP/2's stream tasks on the tracker.
+#[derive(Debug, Clone)]
+struct OnTracker(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for OnTracker
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+fn builder(tasks: TaskTracker) -> auto::Builder<OnTracker> {
+    let mut builder = auto::Builder::new(OnTracker(tasks));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(NEXT_REQUEST)
+        .max_headers(PARSED_HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(BUFFER_BYTES_MAX)
+        .max_header_list_size(u32::try_from(BUFFER_BYTES_MAX).expect("64 KiB"))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY);
+    builder
+}
+
+struct Acceptor {
+    stop: CancellationToken,
+    connections: TaskTracker,
+    connection: Connection,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                // Stop first: under a flood of connections the signal would else wait its turn.
+                biased;
+                () = self.stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            self.take(accepted).await;
+        }
+        // Closing the socket resets what is queued on it; those clients took us for alive, so they get an answer.
+        while let Some(accepted) = listener.accept().now_or_never() {
+            if accepted.is_err() {
+                break;
+            }
+            self.take(accepted).await;
+        }
+    }
+
+    async fn take(&self, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok((socket, peer)) => {
+                self.connections.spawn(self.connection.clone().run(socket, peer));
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                self.connection.metrics.accept_errors.inc();
+                tracing::warn!(%error, "accept failed, will try again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The peer went away before it was accepted: nothing is wrong here.
+fn is_of_the_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[derive(Clone)]
+struct Connection {
+    app: Router,
+    metrics: ServerMetrics,
+    finish: CancellationToken,
+    builder: Arc<auto::Builder<OnTracker>>,
+}
+
+impl Connection {
+    async fn run(self, socket: TcpStream, peer: SocketAddr) {
+        self.metrics.accepted.inc();
+        let _open = OpenGuard::new(&self.metrics.open);
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "the socket is gone already");
+            return;
+        }
+        let heard = Arc::new(AtomicBool::new(false));
+        let app = self.app;
+        let service = hyper::service::service_fn({
+            let heard = heard.clone();
+            move |mut request: hyper::Request<hyper::body::Incoming>| {
+                heard.store(true, Ordering::Relaxed);
+                request.extensions_mut().insert(Peer(peer));
+                let app = app.clone();
+                async move { Ok::<_, Infallible>(app.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+            }
+        });
+        let io = TokioIo::new(PatientStream::new(socket, WRITE_STALL));
+        let mut connection = pin!(self.builder.serve_connection_with_upgrades(io, service));
+        let mut first_request = pin!(tokio::time::sleep(FIRST_REQUEST));
+        let mut waiting = true;
+        let mut finishing = false;
+        loop {
+            tokio::select! {
+                outcome = connection.as_mut() => {
+                    if let Err(error) = outcome {
+                        // Resets, cut requests and time-outs: the client's business, and as many as it likes.
+                        tracing::debug!(%error, "connection ended with an error");
+                    }
+                    return;
+                }
+                () = self.finish.cancelled(), if !finishing => {
+                    finishing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = first_request.as_mut(), if waiting => {
+                    waiting = false;
+                    if !heard.load(Ordering::Relaxed) {
+                        self.metrics.timeouts.inc();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Counts a connection as open for as long as it lives, however it ends.
+struct OpenGuard<'a>(&'a IntGauge);
+
+impl OpenGuard<'_> {
+    fn new(gauge: &IntGauge) -> OpenGuard<'_> {
+        gauge.inc();
+        OpenGuard(gauge)
+    }
+}
+
+impl Drop for OpenGuard<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,79 @@
+//! A process that serves: everything between a checked configuration with built services and an exit code, in the order
+//! in which it starts and stops.
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tidings_broker::Broker;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, Heartbeat, Subject};
+use crate::drain::{DrainTimes, Drained, Outcome, drain};
+use crate::http::{Listener, Server, ServerMetrics, app};
+use crate::readiness::{self, Readiness, SERVING};
+use crate::service::Service;
+
+/// What a process serves, and on what. Both listeners are bound already, so that no port is missing when the first
+/// answers.
+pub struct Process {
+    /// For the services.
+    pub listener: Listener,
+    /// For the admin port.
+    pub admin: Listener,
+    /// One or several, on one listener.
+    pub services: Vec<Arc<dyn Service>>,
+    /// The store that readiness follows.
+    pub broker: Arc<dyn Broker>,
+    /// Where the services have registered their metrics; the runtime's join them.
+    pub registry: Registry,
+    /// How a shutdown goes.
+    pub drain: DrainTimes,
+}
+
+/// Why a process did not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A socket could not be watched, or a thread not be started.
+    #[error("cannot serve: {0}")]
+    Io(#[from] std::io::Error),
+    /// Two metrics share a name.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl Process {
+    /// Serves until `stop` resolves, then shuts down; `force` ends a shutdown that waits. When it returns, nothing of the
+    /// process runs any more but what the outcome says was cut.
+    pub async fn serve(
+        self,
+        stop: impl Future<Output = ()>,
+        force: impl Future<Output = ()>,
+    ) -> Result<Outcome, ServeError> {
+        let readiness = Readiness::default();
+        let heartbeat = Heartbeat::new();
+        let background = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let metrics = ServerMetrics::register(&self.registry)?;
+        readiness.set(SERVING, false, "starting");
+        tasks.spawn(heartbeat.clone().keep(background.clone()));
+        tasks.spawn(readiness::follow(self.broker, readiness.clone(), background.clone()));
+        tasks.close();
+        // Bound to the function's end: it answers until the shutdown is over.
+        let _admin =
+            Admin::start(self.admin, Subject { heartbeat, readiness: readiness.clone(), registry: self.registry })?;
+        let server = Server::start(self.listener, app(&self.services), metrics)?;
+        readiness.set(SERVING, true, "");
+        tracing::info!(address = %server.address(), services = names(&self.services), "serving");
+        stop.await;
+        let what =
+            Drained { readiness: &readiness, server: &server, services: &self.services, background: &background };
+        let outcome = drain(what, self.drain, force).await;
+        tasks.wait().await;
+        Ok(outcome)
+    }
+}
+
+fn names(services: &[Arc<dyn Service>]) -> String {
+    services.iter().map(|service| service.name()).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,111 @@
+//! Lines out of a stream of bytes: cut at line breaks, bounded in length. A line that is too long is skipped to its end and
+//! reported; the ones behind it are not harmed.
+
+/// A line, without its break.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    /// Its bytes.
+    Whole(&'a [u8]),
+    /// It was longer than allowed: so many bytes.
+    TooLong(usize),
+}
+
+/// Cuts lines.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+    /// Bytes of a line that is being skipped.
+    skipped: usize,
+    bytes_max: usize,
+}
+
+impl Lines {
+    pub(crate) fn new(bytes_max: usize) -> Lines {
+        Lines { partial: Vec::new(), skipped: 0, bytes_max }
+    }
+
+    /// Takes bytes, and tells of each line that ends in them.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
+        while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
+            let (head, rest) = (&bytes[..end], &bytes[end + 1..]);
+            if self.skipped > 0 {
+                each(Line::TooLong(self.skipped + head.len()));
+                self.skipped = 0;
+            } else if self.partial.is_empty() {
+                each(self.judge(head));
+            } else {
+                self.partial.extend_from_slice(head);
+                let line = std::mem::take(&mut self.partial);
+                each(self.judge(&line));
+            }
+            bytes = rest;
+        }
+        if self.skipped > 0 {
+            self.skipped += bytes.len();
+            return;
+        }
+        self.partial.extend_from_slice(bytes);
+        // One more for the carriage return that a break may begin with.
+        if self.partial.len() > self.bytes_max + 1 {
+            self.skipped = self.partial.len();
+            self.partial = Vec::new();
+        }
+    }
+
+    /// The last line, if the stream ended without a break behind it.
+    pub(crate) fn end(&mut self) -> Option<Vec<u8>> {
+        let partial = std::mem::take(&mut self.partial);
+        (!partial.is_empty()).then_some(partial)
+    }
+
+    /// Whether the stream stands in the middle of a line.
+    pub(crate) fn is_mid_line(&self) -> bool {
+        self.skipped > 0 || !self.partial.is_empty()
+    }
+
+    /// Bytes held.
+    pub(crate) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
+    /// Bytes of the line that was being skipped when the stream ended.
+    pub(crate) fn skipped(&self) -> Option<usize> {
+        (self.skipped > 0).then_some(self.skipped)
+    }
+
+    fn judge<'a>(&self, line: &'a [u8]) -> Line<'a> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() > self.bytes_max { Line::TooLong(line.len()) } else { Line::Whole(line) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str, chunk: usize) -> (Vec<String>, Option<String>) {
+        let mut lines = Lines::new(5);
+        let mut out = Vec::new();
+        for bytes in text.as_bytes().chunks(chunk) {
+            lines.push(bytes, |line| {
+                out.push(match line {
+                    Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
+                    Line::TooLong(bytes) => format!("<{bytes}>"),
+                });
+            });
+            assert!(lines.held() < 64, "{}", lines.held());
+        }
+        (out, lines.end().map(|line| String::from_utf8_lossy(&line).into_owned()))
+    }
+
+    #[test]
+    fn lines_are_the_same_whatever_the_chunks() {
+        let text = "ab\n\nabcde\r\nabcdef\nabcdefghijklmnop\nc\nde";
+        for chunk in 1..=text.len() {
+            let (lines, last) = cut(text, chunk);
+            assert_eq!(lines, ["ab", "", "abcde", "<6>", "<16>", "c"], "by {chunk}");
+            assert_eq!(last.as_deref(), Some("de"));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Streams of lines (NDJSON): events are appended as their lines arrive, and the answer is a stream of lines as well.
+//!
+//! One task per stream reads what has arrived, submits it as a group, answers it, and only then reads on: that is the
+//! backpressure. A client need not read answers before it has sent everything, up to [`ANSWERS_MAX`] groups of them. A faulty
+//! line is answered and costs nothing but itself. When the log cannot take a group the stream ends and says why: the client
+//! goes on at the first line without an answer.
+
+mod group;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use http::{HeaderValue, header};
+use http_body_util::BodyExt as _;
+use tidings_log::writer::budget::Part;
+use tidings_log::writer::{Failure, Jumps};
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::problem::FieldProblem;
+use tokio::sync::mpsc;
+
+use crate::Inner;
+use crate::answer::{self, Rejected};
+use crate::lines::Lines;
+use crate::publish::Head;
+use crate::unpack::{Encoding, Malformed, Unpacker};
+use group::Group;
+
+/// Groups of answers that may wait for a client that is still sending.
+const ANSWERS_MAX: usize = 16;
+
+/// Unpacked bytes after which a group is submitted even if more has arrived.
+const GROUP_BYTES: usize = 256 * 1024;
+
+/// Lines after which a group is submitted.
+const GROUP_LINES: usize = 1_000;
+
+/// How long a stream may send nothing. A blank line is enough to keep it.
+const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Pause before a group that found the writer busy is submitted again.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers a stream: its task runs until the body ends, the client goes, or the service drains.
+pub(crate) fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<Response, Rejected> {
+    if inner.stop.is_cancelled() {
+        let (code, detail) = answer::failure(Failure::Draining);
+        return Err(Rejected::new(code, detail));
+    }
+    // Once the answer has begun its status cannot be taken back.
+    if !*inner.connected.borrow() {
+        let (code, detail) = answer::failure(Failure::Away);
+        return Err(Rejected::new(code, detail));
+    }
+    let busy = || Rejected::new(ErrorCode::Busy, "too many requests are in work");
+    let window = inner.budget.share(head.encoding.window_bytes()).ok_or_else(busy)?;
+    let held = inner.budget.share(0).ok_or_else(busy)?;
+    let (answers, mut receiver) = mpsc::channel::<Bytes>(ANSWERS_MAX);
+    let stream = Stream {
+        lines: Lines::new(inner.limits.line_bytes_max),
+        unpacker: Unpacker::new(head.encoding),
+        encoding: head.encoding,
+        body,
+        next_line: head.first_line,
+        jumps: Jumps::default(),
+        accepted: 0,
+        rejected: 0,
+        answers,
+        _window: window,
+        held,
+        inner: inner.clone(),
+        head,
+    };
+    inner.tasks.spawn(stream.run());
+    let body = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx)).map(Ok::<_, Infallible>);
+    let media_type = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(body)).into_response())
+}
+
+struct Stream {
+    inner: Arc<Inner>,
+    head: Head,
+    body: Body,
+    encoding: Encoding,
+    unpacker: Unpacker,
+    lines: Lines,
+    /// The number of the next line.
+    next_line: u64,
+    jumps: Jumps,
+    accepted: u64,
+    rejected: u64,
+    answers: mpsc::Sender<Bytes>,
+    _window: Part,
+    /// For the beginning of a line, and for the group.
+    held: Part,
+}
+
+/// What ends a stream.
+enum End {
+    /// The body ended as it should.
+    Body,
+    /// The connection broke, or the packed body ended too early.
+    Cut,
+    /// The client takes no answers any more: there is nobody to tell anything.
+    Gone,
+    /// The body is not packed as it says.
+    Malformed,
+    /// Nothing came for too long.
+    Idle,
+    /// The log takes no more.
+    Failed(Failure),
+}
+
+impl Stream {
+    async fn run(mut self) {
+        let open = self.inner.metrics.streams.clone();
+        open.inc();
+        let end = self.follow().await;
+        self.finish(end).await;
+        open.dec();
+    }
+
+    /// Reads, submits and answers until the stream ends.
+    async fn follow(&mut self) -> End {
+        let stop = self.inner.stop.clone();
+        loop {
+            let mut group = Group::new(&self.inner, &self.head, self.next_line);
+            // The rest of a group is only what has arrived already: nobody waits for a line that may never come.
+            let first = tokio::select! {
+                frame = tokio::time::timeout(IDLE_MAX, self.body.frame()) => frame,
+                () = stop.cancelled() => return End::Failed(Failure::Draining),
+            };
+            let Ok(mut frame) = first else { return End::Idle };
+            let end = loop {
+                match frame {
+                    None => break Some(self.last_line(&mut group)),
+                    Some(Err(_)) => break Some(End::Cut),
+                    Some(Ok(data)) => {
+                        if let Err(end) = self.unpack(data.data_ref(), &mut group).await {
+                            break Some(end);
+                        }
+                    }
+                }
+                match self.body.frame().now_or_never() {
+                    Some(next) if !group.is_full() => frame = next,
+                    Some(next) => {
+                        // It is here and cannot be given back, so the full group goes first.
+                        if let Some(end) = self.submit(&mut group).await {
+                            break Some(end);
+                        }
+                        frame = next;
+                    }
+                    None => break None,
+                }
+            };
+            let failed = self.submit(&mut group).await;
+            if let Some(end) = failed.or(end) {
+                return end;
+            }
+        }
+    }
+
+    /// Unpacks what arrived, and cuts it into lines.
+    async fn unpack(&mut self, data: Option<&Bytes>, group: &mut Group) -> Result<(), End> {
+        let Some(data) = data else { return Ok(()) };
+        let mut input = &data[..];
+        let mut unpacked = Vec::new();
+        loop {
+            unpacked.clear();
+            let more = self.unpacker.step(&mut input, &mut unpacked).map_err(|Malformed(_)| End::Malformed)?;
+            let (inner, head) = (&self.inner, &self.head);
+            self.lines.push(&unpacked, |line| group.add(line, inner, head));
+            self.next_line = group.next_line();
+            if group.is_full()
+                && let Some(end) = self.submit(group).await
+            {
+                return Err(end);
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The body has ended: a last line without a break is a line.
+    fn last_line(&mut self, group: &mut Group) -> End {
+        if self.unpacker.finish().is_err() {
+            return End::Cut;
+        }
+        if let Some(bytes) = self.lines.skipped() {
+            group.add(crate::lines::Line::TooLong(bytes), &self.inner, &self.head);
+        } else if let Some(line) = self.lines.end() {
+            group.add_last(&line, &self.inner, &self.head);
+        }
+        self.next_line = group.next_line();
+        End::Body
+    }
+
+    /// Appends a group and answers it; the group is empty afterwards. None: go on.
+    async fn submit(&mut self, group: &mut Group) -> Option<End> {
+        let full = std::mem::replace(group, Group::new(&self.inner, &self.head, self.next_line));
+        if full.is_empty() {
+            return None;
+        }
+        let deadline = tokio::time::Instant::now() + self.inner.deadline;
+        // What a group holds while it is parsed is small and short-lived; what waits in a line may be neither.
+        while !self.held.resize(self.lines.held()) {
+            if tokio::time::Instant::now() >= deadline {
+                return Some(End::Failed(Failure::Busy));
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+        let (answers, told) = full.append(&self.inner, &self.head, &mut self.jumps, deadline).await;
+        self.count(told.accepted, told.rejected);
+        if !answers.is_empty() && self.answers.send(answers.into()).await.is_err() {
+            return Some(End::Gone);
+        }
+        told.failed.map(End::Failed)
+    }
+
+    fn count(&mut self, accepted: u64, rejected: u64) {
+        self.accepted += accepted;
+        self.rejected += rejected;
+        self.inner.metrics.lines_accepted.inc_by(accepted);
+        self.inner.metrics.lines_rejected.inc_by(rejected);
+    }
+
+    /// The last line of the answer.
+    async fn finish(mut self, end: End) {
+        let mut out = Vec::new();
+        let error = match end {
+            End::Gone => return,
+            End::Body => None,
+            End::Cut if self.lines.is_mid_line() => {
+                let detail = "the body ended in the middle of this line; it was not taken";
+                let fault = FieldProblem::new(ErrorCode::LineCut).expected(detail);
+                group::write_error(&mut out, self.next_line, &fault);
+                self.count(0, 1);
+                Some((ErrorCode::LineCut, detail))
+            }
+            End::Cut => Some((ErrorCode::LineCut, "the body ended too early, behind a whole line")),
+            End::Malformed => Some((
+                ErrorCode::MalformedEncoding,
+                match self.encoding {
+                    Encoding::Zstd => "the body is not valid zstd",
+                    Encoding::Gzip | Encoding::Identity => "the body is not valid gzip",
+                },
+            )),
+            End::Idle => Some((ErrorCode::RequestTimeout, "nothing was sent for too long")),
+            End::Failed(why) => Some(answer::failure(why)),
+        };
+        group::write_done(&mut out, self.accepted, self.rejected, error);
+        // Nobody is left to be told if this fails.
+        let _ = self.answers.send(out.into()).await;
+        if error.is_some() {
+            // What is still being sent must not cost the client the answer.
+            drop(self.answers);
+            crate::body::discard(self.body).await;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A group of lines: what arrived together is appended together, and answered line by line, in order.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use tidings_log::writer::{Failure, Jumps, Options, SubmitError};
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::intake::{self, Fault, Intake};
+use tidings_protocol::problem::FieldProblem;
+use tidings_protocol::wire;
+
+use super::{BUSY_PAUSE, GROUP_BYTES, GROUP_LINES};
+use crate::Inner;
+use crate::answer::{self, EventResult};
+use crate::clock::{Ids, unix_ms};
+use crate::lines::Line;
+use crate::metrics::observe;
+use crate::publish::Head;
+
+/// Lines that arrived together.
+pub(super) struct Group {
+    next_line: u64,
+    received_ms: u64,
+    ids: Ids,
+    events: Vec<wire::Event>,
+    /// In their order: an event's line, or a faulty one's answer.
+    lines: Vec<(u64, Option<LineError>)>,
+    bytes: usize,
+}
+
+/// What became of a group.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) accepted: u64,
+    pub(super) rejected: u64,
+    pub(super) failed: Option<Failure>,
+}
+
+/// Why a line was not taken.
+#[derive(Debug, Serialize)]
+pub(super) struct LineError {
+    code: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem>,
+}
+
+impl From<Fault> for LineError {
+    fn from(mut fault: Fault) -> LineError {
+        // The line's number says which event it is.
+        for error in &mut fault.errors {
+            error.index = None;
+        }
+        LineError { code: fault.code.to_string(), detail: fault.detail, errors: fault.errors }
+    }
+}
+
+impl From<FieldProblem> for LineError {
+    fn from(fault: FieldProblem) -> LineError {
+        let (code, detail) = (fault.code.to_string(), fault.detail.clone().unwrap_or_default().into_owned());
+        let errors = if fault.field.is_some() || fault.limit.is_some() { vec![fault] } else { Vec::new() };
+        LineError { code, detail, errors }
+    }
+}
+
+impl Group {
+    pub(super) fn new(_inner: &Arc<Inner>, _head: &Head, next_line: u64) -> Group {
+        Group {
+            next_line,
+            received_ms: unix_ms(),
+            ids: Ids::default(),
+            events: Vec::new(),
+            lines: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= GROUP_BYTES || self.lines.len() >= GROUP_LINES
+    }
+
+    pub(super) fn next_line(&self) -> u64 {
+        self.next_line
+    }
+
+    /// Takes the next line. Blank ones count, and have no answer.
+    pub(super) fn add(&mut self, line: Line<'_>, inner: &Inner, head: &Head) {
+        let number = self.next_line;
+        self.next_line += 1;
+        let line = match line {
+            Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return,
+            Line::Whole(line) => line,
+            Line::TooLong(bytes) => {
+                let code = ErrorCode::LineTooLarge;
+                let fault = FieldProblem::new(code).limit(inner.limits.line_bytes_max, bytes).expected("too many bytes");
+                self.lines.push((number, Some(fault.into())));
+                return;
+            }
+        };
+        self.bytes += line.len();
+        let ids = &mut self.ids;
+        let mut next_id = || ids.next();
+        let mut intake = Intake {
+            limits: &inner.limits,
+            received_ms: self.received_ms,
+            next_id: &mut next_id,
+            default_runner: None,
+            idempotency_key: head.idempotency_key.as_deref(),
+        };
+        match intake::parse_line(line, number - 1, &mut intake) {
+            Ok(event) => {
+                self.events.push(event);
+                self.lines.push((number, None));
+            }
+            Err(fault) => self.lines.push((number, Some(fault.into()))),
+        }
+    }
+
+    /// Takes a last line that has no break behind it.
+    pub(super) fn add_last(&mut self, line: &[u8], inner: &Inner, head: &Head) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let limit = inner.limits.line_bytes_max;
+        let line = if line.len() > limit { Line::TooLong(line.len()) } else { Line::Whole(line) };
+        self.add(line, inner, head);
+    }
+
+    /// Appends the events, and writes an answer for each line up to the first that the log did not take.
+    pub(super) async fn append(
+        mut self,
+        inner: &Inner,
+        head: &Head,
+        jumps: &mut Jumps,
+        deadline: tokio::time::Instant,
+    ) -> (Vec<u8>, Told) {
+        let began = Instant::now();
+        let options = Options { deadline, jumps: *jumps };
+        for event in &self.events {
+            jumps.allows(event);
+        }
+        let events = std::mem::take(&mut self.events);
+        let (outcomes, failed) = submit(inner, head, events, options).await;
+        observe(&inner.metrics.append_seconds, began);
+        let mut outcomes = outcomes.into_iter();
+        let mut told = Told { failed, ..Told::default() };
+        let mut out = Vec::with_capacity(self.lines.len() * 112);
+        for (line, fault) in self.lines {
+            let result = match fault {
+                Some(fault) => Err(fault),
+                None => match outcomes.next().flatten() {
+                    Some(outcome) => answer::result(outcome).map_err(LineError::from),
+                    // The stream ends here: what stands behind it is told nothing, so that the client comes again with it.
+                    None => break,
+                },
+            };
+            match result {
+                Ok(result) => {
+                    told.accepted += 1;
+                    write(&mut out, &Taken { line, result });
+                }
+                Err(error) => {
+                    told.rejected += 1;
+                    write(&mut out, &Refused { line, error });
+                }
+            }
+        }
+        (out, told)
+    }
+}
+
+/// Submits events; while the writer is busy they wait, which is what backpressure means here.
+async fn submit(
+    inner: &Inner,
+    head: &Head,
+    events: Vec<wire::Event>,
+    options: Options,
+) -> (Vec<Option<tidings_log::writer::Outcome>>, Option<Failure>) {
+    loop {
+        match inner.writers.submit(&head.project, events.clone(), options).await {
+            Ok(outcomes) => return (outcomes.into_iter().map(Some).collect(), None),
+            Err(SubmitError { why: Failure::Busy, results })
+                if results.iter().all(Option::is_none)
+                    && tokio::time::Instant::now() + BUSY_PAUSE < options.deadline =>
+            {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            Err(SubmitError { why, results }) => return (results, Some(why)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Taken {
+    line: u64,
+    #[serde(flatten)]
+    result: EventResult,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    line: u64,
+    error: LineError,
+}
+
+#[derive(Serialize)]
+struct Done {
+    done: bool,
+    accepted: u64,
+    rejected: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<LineError>,
+}
+
+/// A line that was refused outside of any group.
+pub(super) fn write_error(out: &mut Vec<u8>, line: u64, fault: &FieldProblem) {
+    write(out, &Refused { line, error: fault.clone().into() });
+}
+
+/// The last line: `error` says what ended the stream early.
+pub(super) fn write_done(out: &mut Vec<u8>, accepted: u64, rejected: u64, error: Option<(ErrorCode, &str)>) {
+    let error =
+        error.map(|(code, detail)| LineError { code: code.to_string(), detail: detail.to_owned(), errors: Vec::new() });
+    write(out, &Done { done: true, accepted, rejected, error });
+}
+
+fn write(out: &mut Vec<u8>, line: &impl Serialize) {
+    serde_json::to_writer(&mut *out, line).expect("answers have string keys only");
+    out.push(b'\n');
+}

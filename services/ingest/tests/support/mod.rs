@@ -1,0 +1,130 @@
+//! An ingest on a store in memory, behind a real socket, and what tests say to it.
+#![allow(dead_code, reason = "each test file uses some of it")]
+
+pub mod raw;
+pub mod store;
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use store::Store;
+use tidings_ingest::Ingest;
+use tidings_protocol::entry::Body;
+use tidings_protocol::position::{LogId, Position};
+use tidings_protocol::project::Project;
+use tidings_protocol::wire;
+use tidings_runtime::config::Config;
+use tidings_runtime::service::Service as _;
+
+/// A running ingest.
+pub struct Rig {
+    pub address: std::net::SocketAddr,
+    pub store: Store,
+    pub ingest: Arc<Ingest>,
+    pub registry: Registry,
+    client: reqwest::Client,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
+    }
+
+    /// The lines of a stream's answer.
+    pub fn lines(&self) -> Vec<Value> {
+        self.body.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// Asserts that this is a problem of this code.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+    }
+}
+
+impl Rig {
+    pub async fn start() -> Rig {
+        Rig::start_with(Config::default()).await
+    }
+
+    pub async fn start_with(config: Config) -> Rig {
+        let store = Store::default();
+        let registry = Registry::new();
+        let ingest = Ingest::new(&config, Arc::new(store.clone()), &registry).expect("a registry of its own");
+        let ingest = Arc::new(ingest);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(axum::serve(listener, ingest.router()).into_future());
+        Rig { address, store, ingest, registry, client: reqwest::Client::new() }
+    }
+
+    pub async fn post(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+        self.post_to("/v1/projects/demo/events", headers, body).await
+    }
+
+    pub async fn post_to(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+        let mut request = self.client.post(format!("http://{}{path}", self.address)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.expect("a whole answer") }
+    }
+
+    /// Posts JSON, which must be taken.
+    pub async fn publish(&self, body: &str) -> Value {
+        let answer = self.post(&[("content-type", "application/json")], body.to_owned()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    /// The events of the log, each with its position.
+    pub fn log(&self) -> Vec<(Position, wire::Event)> {
+        let page = self.store.memory.copy(&demo()).read("", tidings_broker::Span::After(LogId::ZERO), usize::MAX);
+        let mut events = Vec::new();
+        for entry in page.entries {
+            if let Body::Events(batch) = &entry.body {
+                events.extend(batch.iter().enumerate().map(|(i, event)| (entry.position_of(i), event.clone())));
+            }
+        }
+        events
+    }
+
+    pub fn ids(&self) -> Vec<String> {
+        self.log().into_iter().map(|(_, event)| event.id).collect()
+    }
+}
+
+pub fn demo() -> Project {
+    "demo".parse().expect("a project's name")
+}
+
+pub fn event(id: &str) -> String {
+    format!(r#"{{"type":"note","id":"{id}","data":{{"n":1}}}}"#)
+}
+
+pub fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).expect("a Vec takes all");
+    encoder.finish().expect("a Vec takes all")
+}
+
+pub fn zstd(text: &[u8]) -> Vec<u8> {
+    ::zstd::encode_all(text, 1).expect("a slice can be read")
+}
+
+pub const JSON: (&str, &str) = ("content-type", "application/json");
+pub const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");

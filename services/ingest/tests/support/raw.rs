@@ -1,0 +1,76 @@
+//! A client that speaks HTTP/1.1 by hand, so that a body can end anywhere.
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// A chunked request whose body is being written.
+pub struct Raw {
+    pub writer: Option<OwnedWriteHalf>,
+    reader: BufReader<OwnedReadHalf>,
+    /// Of the answer's body, not given out as lines yet.
+    text: String,
+    headed: bool,
+}
+
+impl Raw {
+    /// Opens a stream of lines; `extra` are header lines, each with its break.
+    pub async fn open(address: std::net::SocketAddr, query: &str, extra: &str) -> Raw {
+        let socket = TcpStream::connect(address).await.expect("a listener");
+        let (reader, mut writer) = socket.into_split();
+        let head = format!(
+            "POST /v1/projects/demo/events{query} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n\
+             transfer-encoding: chunked\r\n{extra}\r\n"
+        );
+        writer.write_all(head.as_bytes()).await.expect("a socket that takes it");
+        Raw { writer: Some(writer), reader: BufReader::new(reader), text: String::new(), headed: false }
+    }
+
+    /// Sends a chunk of the body.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        let writer = self.writer.as_mut().expect("still open");
+        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        writer.write_all(&chunk).await.expect("a socket that takes it");
+    }
+
+    /// Ends the body as it should end.
+    pub async fn end(&mut self) {
+        self.writer.as_mut().expect("still open").write_all(b"0\r\n\r\n").await.expect("a socket that takes it");
+    }
+
+    /// Closes the sending side, wherever the body stands.
+    pub fn cut(&mut self) {
+        self.writer = None;
+    }
+
+    /// The next line of the answer; none: it ended.
+    pub async fn line(&mut self) -> Option<Value> {
+        if !self.headed {
+            let status = self.raw_line().await;
+            assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+            while !self.raw_line().await.is_empty() {}
+            self.headed = true;
+        }
+        loop {
+            if let Some((line, rest)) = self.text.split_once('\n') {
+                let value = serde_json::from_str(line).expect("a line of JSON");
+                self.text = rest.to_owned();
+                return Some(value);
+            }
+            let size = usize::from_str_radix(&self.raw_line().await, 16).ok()?;
+            let mut chunk = vec![0; size + 2];
+            self.reader.read_exact(&mut chunk).await.ok()?;
+            if size == 0 {
+                return None;
+            }
+            self.text.push_str(std::str::from_utf8(&chunk[..size]).expect("UTF-8"));
+        }
+    }
+
+    async fn raw_line(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).await.ok();
+        line.trim_end().to_owned()
+    }
+}

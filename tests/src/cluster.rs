@@ -1,0 +1,143 @@
+//! What a test runs on: `Cluster::on_redis().gateways(3).ingests(2).start().await`, or `Cluster::dev().start().await`.
+
+use crate::proxy::Proxy;
+use crate::redis::{Durability, Redis};
+use crate::runner::{Ledger, Runner};
+use crate::service::{Launch, Role, Service, Setting};
+use crate::viewer::{Directory, Viewers};
+
+/// The project that tests use when one is enough.
+pub const PROJECT: &str = "hive";
+
+/// What will be started.
+#[derive(Debug)]
+pub struct Plan {
+    durability: Option<Durability>,
+    gateways: usize,
+    ingests: usize,
+    proxied: bool,
+    settings: Vec<Setting>,
+}
+
+/// Running services and what they stand on.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its gateways; in dev mode the one process.
+    pub gateways: Vec<Service>,
+    /// Its ingests; none in dev mode, where the gateway is one.
+    pub ingests: Vec<Service>,
+    /// Gateways' links to Redis, one each, where they were asked for.
+    pub links: Vec<Proxy>,
+    /// Its Redis, unless it is in dev mode.
+    pub redis: Option<Redis>,
+    /// Where viewers go.
+    pub viewers_go: Directory,
+    /// Where runners go.
+    pub runners_go: Directory,
+    /// What was acknowledged in [`PROJECT`].
+    pub ledger: Ledger,
+}
+
+impl Cluster {
+    /// Services of their own on a Redis that keeps nothing.
+    pub fn on_redis() -> Plan {
+        Plan { durability: Some(Durability::Memory), gateways: 1, ingests: 1, proxied: false, settings: Vec::new() }
+    }
+
+    /// One process with a log in memory.
+    pub fn dev() -> Plan {
+        Plan { durability: None, ..Cluster::on_redis() }
+    }
+
+    /// The Redis.
+    ///
+    /// # Panics
+    /// In dev mode.
+    pub fn redis(&mut self) -> &mut Redis {
+        self.redis.as_mut().expect("this cluster has a Redis")
+    }
+
+    /// A runner of [`PROJECT`] that enters what is acknowledged into the cluster's ledger.
+    pub fn runner(&self, name: &str) -> Runner {
+        Runner::new(name, PROJECT, self.runners_go.clone(), self.ledger.clone())
+    }
+
+    /// Viewers that go to any of its gateways.
+    pub fn viewers(&self) -> Viewers {
+        Viewers::new(self.viewers_go.clone())
+    }
+}
+
+impl Plan {
+    /// So many gateways.
+    pub fn gateways(self, gateways: usize) -> Plan {
+        Plan { gateways, ..self }
+    }
+
+    /// So many ingests.
+    pub fn ingests(self, ingests: usize) -> Plan {
+        Plan { ingests, ..self }
+    }
+
+    /// A Redis that comes back with everything that it answered.
+    pub fn durable(self) -> Plan {
+        Plan { durability: Some(Durability::AppendOnlyFile), ..self }
+    }
+
+    /// Each gateway reaches Redis through a proxy of its own.
+    pub fn links_can_be_cut(self) -> Plan {
+        Plan { proxied: true, ..self }
+    }
+
+    /// A setting of all services, by its variable.
+    pub fn set(mut self, variable: &'static str, value: impl ToString) -> Plan {
+        self.settings.push((variable, value.to_string()));
+        self
+    }
+
+    /// Starts everything and waits until it is ready.
+    pub async fn start(self) -> Cluster {
+        let Some(durability) = self.durability else { return self.start_dev().await };
+        let redis = Redis::start(durability).await;
+        let mut links = Vec::new();
+        let mut launches = Vec::new();
+        for _ in 0..self.gateways {
+            let mut url = redis.url();
+            if self.proxied {
+                let link = Proxy::start(redis.port()).await;
+                url = link.url();
+                links.push(link);
+            }
+            launches.push(Launch::new(Role::Gateway, Some(url), self.settings.clone()));
+        }
+        for _ in 0..self.ingests {
+            launches.push(Launch::new(Role::Ingest, Some(redis.url()), self.settings.clone()));
+        }
+        let mut gateways = futures_util::future::join_all(launches.iter().map(Launch::start)).await;
+        let ingests = gateways.split_off(self.gateways);
+        let addresses = |services: &[Service]| Directory::new(services.iter().map(Service::address).collect());
+        Cluster {
+            viewers_go: addresses(&gateways),
+            runners_go: addresses(&ingests),
+            gateways,
+            ingests,
+            links,
+            redis: Some(redis),
+            ledger: Ledger::default(),
+        }
+    }
+
+    async fn start_dev(self) -> Cluster {
+        let dev = Launch::new(Role::Dev, None, self.settings).start().await;
+        let addresses = Directory::new(vec![dev.address()]);
+        Cluster {
+            viewers_go: addresses.clone(),
+            runners_go: addresses,
+            gateways: vec![dev],
+            ingests: Vec::new(),
+            links: Vec::new(),
+            redis: None,
+            ledger: Ledger::default(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A TCP proxy in front of Redis, whose pub/sub link can be cut or held while its command link goes on.
+//!
+//! A connection counts as a pub/sub link from the moment that it sends `SUBSCRIBE`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What happens to a kind of link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Link {
+    /// Everything passes.
+    #[default]
+    Open,
+    /// It stays connected, but nothing comes from Redis: a link that died silently.
+    Silent,
+    /// Connections are closed, new ones as soon as they are known for what they are.
+    Cut,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    subscriptions: watch::Sender<Link>,
+    subscriptions_seen: AtomicU64,
+    bytes_from_redis: AtomicU64,
+}
+
+/// A proxy; it ends with this.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Proxy {
+    /// A proxy in front of the Redis at this port.
+    pub async fn start(redis_port: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let shared = Arc::new(Shared::default());
+        let stop = CancellationToken::new();
+        let (accepting, stopped) = (shared.clone(), stop.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let serving = serve(client, redis_port, accepting.clone());
+                tokio::spawn(stopped.clone().run_until_cancelled_owned(serving));
+            }
+        }));
+        Proxy { address, shared, stop }
+    }
+
+    /// Redis as seen through it.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// What happens to pub/sub links from now on, those that are there and those that come.
+    pub fn subscriptions(&self, link: Link) {
+        self.shared.subscriptions.send_replace(link);
+    }
+
+    /// Pub/sub links that were opened so far, cut ones too.
+    pub fn subscriptions_seen(&self) -> u64 {
+        self.shared.subscriptions_seen.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that came from Redis so far.
+    pub fn bytes_from_redis(&self) -> u64 {
+        self.shared.bytes_from_redis.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn serve(client: TcpStream, redis_port: u16, shared: Arc<Shared>) {
+    let Ok(redis) = TcpStream::connect(("127.0.0.1", redis_port)).await else { return };
+    let _ = (client.set_nodelay(true), redis.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_redis, to_redis) = redis.into_split();
+    let subscribes = AtomicBool::new(false);
+    let cut = async {
+        let mut link = shared.subscriptions.subscribe();
+        loop {
+            if subscribes.load(Ordering::Relaxed) && *link.borrow_and_update() == Link::Cut {
+                return;
+            }
+            if link.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    // Either half ending ends the connection; so does a cut.
+    tokio::select! {
+        () = requests(from_client, to_redis, &subscribes, &shared) => {}
+        () = answers(from_redis, to_client, &subscribes, &shared) => {}
+        () = cut => {}
+    }
+}
+
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, subscribes: &AtomicBool, shared: &Shared) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if !subscribes.load(Ordering::Relaxed) && is_subscribe(&buffer[..count]) {
+            subscribes.store(true, Ordering::Relaxed);
+            shared.subscriptions_seen.fetch_add(1, Ordering::Relaxed);
+            if *shared.subscriptions.borrow() == Link::Cut {
+                return;
+            }
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, subscribes: &AtomicBool, shared: &Shared) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut link = shared.subscriptions.subscribe();
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        while subscribes.load(Ordering::Relaxed) && *link.borrow_and_update() == Link::Silent {
+            if link.changed().await.is_err() {
+                return;
+            }
+        }
+        shared.bytes_from_redis.fetch_add(count as u64, Ordering::Relaxed);
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn is_subscribe(bytes: &[u8]) -> bool {
+    const WORD: &[u8] = b"SUBSCRIBE";
+    bytes.windows(WORD.len()).any(|window| window.eq_ignore_ascii_case(WORD))
+}

@@ -1,0 +1,140 @@
+//! A Redis of the test's own: started on a free port with its files in a temporary folder, paused, killed, restarted.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use fred::prelude::{Builder, Client, ClientLike, Config};
+use fred::types::InfoKind;
+use tempfile::TempDir;
+
+use crate::process::{Process, free_port};
+use crate::wait::{eventually, within};
+
+/// What survives a kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing.
+    Memory,
+    /// Everything that was answered: an append-only file, written and synced before each answer.
+    AppendOnlyFile,
+}
+
+/// A running `redis-server`.
+#[derive(Debug)]
+pub struct Redis {
+    port: u16,
+    durability: Durability,
+    folder: TempDir,
+    process: Process,
+}
+
+impl Redis {
+    /// Starts one and waits until it answers.
+    pub async fn start(durability: Durability) -> Redis {
+        let folder = TempDir::new().expect("a temporary folder");
+        let port = free_port();
+        let process = spawn(port, durability, &folder);
+        let redis = Redis { port, durability, folder, process };
+        redis.answering().await;
+        redis
+    }
+
+    async fn answering(&self) {
+        let ready = |line: &str| line.contains("Ready to accept connections").then_some(());
+        self.process.line("ready to accept connections", ready).await;
+    }
+
+    /// Where it is, as a URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it is.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    pub fn pause(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// Ends [`Redis::pause`].
+    pub fn resume(&self) {
+        self.process.signal("CONT");
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, with what survived.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(self.port, self.durability, &self.folder);
+        self.answering().await;
+    }
+
+    /// A client of another make than the services'.
+    pub async fn client(&self) -> Client {
+        let config = Config::from_url(&self.url()).expect("a sound URL");
+        let client = Builder::from_config(config).build().expect("a sound configuration");
+        within("a client of Redis", client.init()).await.expect("Redis answers");
+        client
+    }
+
+    /// How often each command was called so far, also from within scripts.
+    pub async fn calls(&self) -> Calls {
+        let client = self.client().await;
+        let text: String = client.info(Some(InfoKind::CommandStats)).await.expect("Redis answers");
+        let _ = client.quit().await;
+        let calls = text.lines().filter_map(|line| {
+            let (name, stats) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            let calls = stats.strip_prefix("calls=")?.split(',').next()?.parse().ok()?;
+            Some((name.to_owned(), calls))
+        });
+        Calls(calls.collect())
+    }
+
+    /// Waits until it holds a connection fewer or more, say: until `look` at INFO finds something.
+    pub async fn info<T>(&self, what: &str, look: impl Fn(&str) -> Option<T>) -> T {
+        let client = self.client().await;
+        let (client, look) = (&client, &look);
+        let found = eventually(what, || async move {
+            let text: String = client.info(None).await.ok()?;
+            look(&text)
+        })
+        .await;
+        let _ = client.quit().await;
+        found
+    }
+}
+
+/// Calls of commands.
+#[derive(Debug, Clone, Default)]
+pub struct Calls(BTreeMap<String, u64>);
+
+impl Calls {
+    /// Calls of one command.
+    pub fn of(&self, command: &str) -> u64 {
+        self.0.get(command).copied().unwrap_or(0)
+    }
+
+    /// What was called since.
+    pub fn since(&self, earlier: &Calls) -> Calls {
+        let more = self.0.iter().map(|(name, calls)| (name.clone(), calls - earlier.of(name)));
+        Calls(more.filter(|(_, calls)| *calls > 0).collect())
+    }
+}
+
+fn spawn(port: u16, durability: Durability, folder: &TempDir) -> Process {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
+    command.arg("--dir").arg(folder.path());
+    match durability {
+        Durability::Memory => command.args(["--appendonly", "no"]),
+        Durability::AppendOnlyFile => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
+    };
+    Process::start(format!("redis {port}"), command)
+}

@@ -1,0 +1,134 @@
+//! A viewer over WebSocket.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use super::{Leave, Plan, Record, Said};
+use crate::wait::within;
+
+/// Bytes that a client reads at once; small, so that a thousand of them fit a test.
+const READ_BYTES: usize = 16 * 1024;
+
+/// A connection that speaks `tidings.v1`.
+#[derive(Debug)]
+pub struct Connection<S = TcpStream> {
+    socket: WebSocketStream<S>,
+}
+
+impl Connection {
+    /// Connects.
+    pub async fn open(gateway: SocketAddr) -> anyhow::Result<Connection> {
+        let stream = TcpStream::connect(gateway).await?;
+        Connection::over(stream, gateway).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Shakes hands over a stream to a gateway.
+    pub async fn over(stream: S, gateway: SocketAddr) -> anyhow::Result<Connection<S>> {
+        let mut request = format!("ws://{gateway}/v1/ws").into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", "tidings.v1".parse()?);
+        let config = WebSocketConfig::default().read_buffer_size(READ_BYTES).max_message_size(None).max_frame_size(None);
+        let (socket, answer) =
+            tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await.context("handshake")?;
+        let subprotocol = answer.headers().get("sec-websocket-protocol");
+        anyhow::ensure!(subprotocol.is_some_and(|chosen| chosen == "tidings.v1"), "another subprotocol was chosen");
+        Ok(Connection { socket })
+    }
+
+    /// Says something.
+    pub async fn say(&mut self, frame: &Value) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::text(frame.to_string())).await?)
+    }
+
+    /// Sends a message as it is.
+    pub async fn send(&mut self, message: Message) -> anyhow::Result<()> {
+        Ok(self.socket.send(message).await?)
+    }
+
+    /// The next thing that is said; an error when the connection ends without a word.
+    pub async fn hear(&mut self) -> anyhow::Result<Said> {
+        loop {
+            match self.socket.next().await.context("the connection ended")?? {
+                Message::Text(text) => return Said::from_frame(&text),
+                Message::Close(frame) => {
+                    let (code, reason) = frame.map_or((1005, String::new()), |frame| {
+                        (frame.code.into(), frame.reason.to_string())
+                    });
+                    return Ok(Said::Closed { code, reason });
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => anyhow::bail!("unexpected message: {other:?}"),
+            }
+        }
+    }
+
+    /// Listens until `find` finds what it looks for.
+    ///
+    /// # Panics
+    /// When the connection ends before.
+    pub async fn hear_until<T>(&mut self, what: &str, mut find: impl FnMut(Said) -> Option<T>) -> T {
+        within(what, async {
+            loop {
+                let said = self.hear().await.unwrap_or_else(|error| panic!("{what}: {error:#}"));
+                if let Some(found) = find(said) {
+                    return found;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The stream below.
+    pub fn stream(&mut self) -> &mut S {
+        self.socket.get_mut()
+    }
+}
+
+/// The subscription of a plan, behind this position.
+pub fn subscription(plan: &Plan, position: Option<&str>) -> Value {
+    // Whoever has been told something asks for a fresh snapshot only after a gap.
+    let snapshot = match (plan.snapshot, position) {
+        (false, _) => json!(false),
+        (true, None) => json!(true),
+        (true, Some(_)) => json!("after_gap"),
+    };
+    let after = position.unwrap_or(&plan.after);
+    json!({"op": "subscribe", "project": plan.project, "after": after, "lag": plan.lag, "snapshot": snapshot})
+}
+
+/// One visit to a gateway.
+pub(super) async fn visit(
+    gateway: SocketAddr,
+    plan: &Plan,
+    record: &mut Record,
+    leave: &mut Leave,
+) -> anyhow::Result<()> {
+    let mut connection = Connection::open(gateway).await?;
+    connection.say(&subscription(plan, record.position())).await?;
+    while !leave.is_due(record) {
+        let said = tokio::select! {
+            said = connection.hear() => said?,
+            () = leave.changed() => continue,
+        };
+        let over = matches!(said, Said::Closed { .. });
+        match said {
+            // A resumed stream begins where it says so; what was heard before counts.
+            Said::Subscribed { position } if record.position().is_some() => {
+                anyhow::ensure!(record.position() == Some(position.as_str()), "resumed at {position} instead");
+            }
+            said => record.hear(said),
+        }
+        anyhow::ensure!(!over, "closed by the gateway");
+    }
+    Ok(())
+}

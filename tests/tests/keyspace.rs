@@ -1,0 +1,288 @@
+//! Redis from outside: what the services leave there is what docs/redis-keyspace.md says, seen by a client library that
+//! the services do not use.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use fred::prelude::{
+    Client, ClientLike, EventInterface, HashesInterface, KeysInterface, PubsubInterface, SetsInterface,
+    StreamsInterface,
+};
+use fred::types::CustomCommand;
+use prost::Message as _;
+use tidings_broker::redis::{RedisBroker, RedisSettings};
+use tidings_broker::{
+    Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, DedupeWindow, Index as _, Log as _, Probe as _,
+    ProducerStep, Retention,
+};
+use tidings_protocol::position::Branch;
+use tidings_protocol::project::Project;
+use tidings_protocol::wire;
+use tidings_tests::redis::{Durability, Redis};
+use tidings_tests::wait::{eventually, within};
+
+const PAGE: &str = include_str!("../../docs/redis-keyspace.md");
+const OPEN: &str = "aaaaaaaaaaaa";
+const NEXT: &str = "bbbbbbbbbbbb";
+
+type Fields = BTreeMap<String, String>;
+
+fn project() -> Project {
+    "demo".parse().expect("a name")
+}
+
+fn key(what: &str) -> String {
+    format!("tidings:{{demo}}:{what}")
+}
+
+fn branch(name: &str) -> Branch {
+    name.parse().expect("a branch")
+}
+
+fn call(number: u64, open: &str, batch: Option<AppendBatch>) -> AppendCall {
+    let open = branch(open);
+    let fresh = branch(if open.is_none() { OPEN } else { NEXT });
+    AppendCall { writer: "writer1".into(), number, branch: open, fresh, batch, dedupe: DedupeWindow::default() }
+}
+
+fn batch() -> AppendBatch {
+    let event = |id: &str| wire::Event { id: id.into(), json: Bytes::from_static(b"{}"), ..wire::Event::default() };
+    let payload = wire::Batch { events: vec![event("x"), event("y"), event("z")] }.encode_to_vec();
+    let step = |index, seq| ProducerStep { index, id: "prod".into(), epoch: 4, seq, may_jump: seq > 1 };
+    AppendBatch {
+        payload: payload.into(),
+        count: 3,
+        ids: vec![(0, "x".into()), (2, "z".into())],
+        producers: vec![step(0, 1), step(1, 7)],
+    }
+}
+
+async fn connect(redis: &Redis) -> RedisBroker {
+    let broker = RedisBroker::connect(&RedisSettings::new(redis.url())).expect("sound settings");
+    connected(&broker).await;
+    broker
+}
+
+async fn connected(broker: &RedisBroker) {
+    let mut connected = broker.connected();
+    let wait = connected.wait_for(|connected| *connected);
+    let _ = within("the broker connects", wait).await.expect("the broker lives");
+}
+
+/// A stream's entries as pairs of id and fields, values as bytes.
+async fn entries(client: &Client) -> Vec<(String, BTreeMap<String, Bytes>)> {
+    client.xrange(key("log"), "-", "+", None).await.expect("a stream")
+}
+
+async fn hash(client: &Client, what: &str) -> Fields {
+    client.hgetall(key(what)).await.expect("a hash")
+}
+
+fn fields<const N: usize>(pairs: [(&str, String); N]) -> Fields {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[tokio::test]
+async fn the_keyspace_is_as_documented() {
+    let mut redis = Redis::start(Durability::AppendOnlyFile).await;
+    let broker = connect(&redis).await;
+    let client = redis.client().await;
+    let mut messages = client.message_rx();
+    listen(&client, &redis).await;
+
+    broker.enter(project()).await.expect("entered");
+    let Ok(Answer::Synced(_)) = broker.append(project(), call(0, "", None)).await else { panic!("not born") };
+    check_birth(&client).await;
+
+    let batch = batch();
+    let payload = batch.payload.clone();
+    let answer = broker.append(project(), call(1, OPEN, Some(batch))).await.expect("an answer");
+    let Answer::Appended { last, count: 3, publish_error: None } = answer else { panic!("{answer:?}") };
+    check_entry(&client, &payload, &last.to_string()).await;
+    check_books(&client, payload.len(), &last.to_string()).await;
+
+    let heard = within("the message", messages.recv()).await.expect("a message");
+    let message = wire::Message::decode(heard.value.into_bytes().expect("bytes")).expect("protobuf");
+    let expected = wire::Message {
+        position: last.to_string(),
+        prev: "0-0".into(),
+        count: 3,
+        total_bytes: payload.len() as u64,
+        batch: Some(wire::Batch::decode(payload.clone()).expect("a batch")),
+        fork: None,
+    };
+    assert_eq!((heard.channel.to_string(), message), (key("bus"), expected));
+
+    let head = broker.heads(vec![project()]).await.expect("an answer").remove(0);
+    let step = CheckpointStep {
+        incarnation: head.incarnation,
+        from: head.checkpoint,
+        to: last,
+        version: 1,
+        fields: vec![("session".into(), Some("{}".into()))],
+        retention: Retention { events: 0, bytes: 0, age_ms: 0 },
+        hard: false,
+    };
+    assert_eq!(broker.checkpoint(project(), step).await, Ok(CheckpointAnswer::Done { trimmed: 1 }));
+    check_checkpoint(&client, &last.to_string()).await;
+    check_index(&client, &broker).await;
+
+    redis.restart().await;
+    connected(&broker).await;
+    // Its own state may be older than the restart: only an answer tells.
+    let survived = last.to_string();
+    let client = redis.client().await;
+    let Answer::Heal(_) = eventually("the fork", async || broker.append(project(), call(2, OPEN, None)).await.ok()).await
+    else {
+        panic!("a restart is a fork")
+    };
+    check_fork(&client, &survived, payload.len()).await;
+    check_page(&client).await;
+}
+
+/// Subscribes, and waits until the server says so: this client's own answer comes before that.
+async fn listen(client: &Client, redis: &Redis) {
+    client.subscribe(key("bus")).await.expect("written");
+    let observer = redis.client().await;
+    eventually("the subscription", || async {
+        let count: BTreeMap<String, u64> = observer.pubsub_numsub(key("bus")).await.ok()?;
+        (count.get(&key("bus")) == Some(&1)).then_some(())
+    })
+    .await;
+}
+
+async fn check_birth(client: &Client) {
+    for (what, kind) in [("log", "stream"), ("meta", "hash"), ("ids", "hash"), ("state", "hash"), ("guards", "hash")] {
+        let found: String = client.custom(CustomCommand::new_static("TYPE", None, false), vec![key(what)]).await.expect(what);
+        assert_eq!(found, kind, "{what}");
+    }
+    let placeholder = fields([(".", String::new())]);
+    for what in ["ids", "state", "guards"] {
+        assert_eq!(hash(client, what).await, placeholder, "{what}");
+    }
+    assert_eq!(entries(client).await.len(), 0, "a birth has no entry");
+    let groups: Vec<Fields> = client.xinfo_groups(key("log")).await.expect("a stream");
+    assert!(groups.is_empty());
+}
+
+async fn check_entry(client: &Client, payload: &Bytes, last: &str) {
+    let entries = entries(client).await;
+    let [(id, stored)] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!(format!("{id}.{OPEN}"), last, "the id is the position of the last event");
+    assert!(id.ends_with("-3"));
+    let text = |name: &str| String::from_utf8_lossy(&stored[name]).into_owned();
+    let total = payload.len().to_string();
+    let found = [text("branch"), text("prev"), text("count"), text("total")];
+    assert_eq!(found, [OPEN.to_owned(), "0-0".into(), "3".into(), total]);
+    assert_eq!((&stored["events"], stored.len()), (payload, 5));
+}
+
+async fn check_books(client: &Client, bytes: usize, last: &str) {
+    let ms = last.split('-').next().expect("a position");
+    let mut meta = hash(client, "meta").await;
+    let replid = meta.remove("replid").expect("a field");
+    assert!(replid.len() == 40 && replid.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let expected = fields([
+        ("format", "1".into()),
+        ("branch", OPEN.into()),
+        ("last", last.into()),
+        ("bytes", bytes.to_string()),
+        ("forks", String::new()),
+        ("checkpoint", "0-0".into()),
+        ("version", "0".into()),
+        ("trimmed", "0-0".into()),
+        ("ids_head", "1".into()),
+        ("ids_tail", "2".into()),
+        ("ids_count", "2".into()),
+        ("producers", "1".into()),
+        ("w:writer1", format!("1 {ms} {last} 3")),
+        ("p:prod", format!("4 {ms} {OPEN} 1-1,7-7")),
+    ]);
+    assert_eq!(meta, expected);
+    let expected = fields([
+        (".", String::new()),
+        (":x", format!("{ms}-1.{OPEN}")),
+        (":z", format!("{ms}-3.{OPEN}")),
+        ("#1", format!("{ms}\nx\nz")),
+    ]);
+    assert_eq!(hash(client, "ids").await, expected);
+}
+
+async fn check_checkpoint(client: &Client, last: &str) {
+    assert_eq!(hash(client, "state").await, fields([(".", String::new()), (":session", "{}".into())]));
+    let meta = hash(client, "meta").await;
+    let found = ["checkpoint", "trimmed", "version"].map(|name| meta[name].as_str());
+    assert_eq!(found, [last, last, "1"]);
+    let there: u64 = client.exists(key("log")).await.expect("an answer");
+    assert_eq!((there, entries(client).await.len()), (1, 0), "an empty log is there all the same");
+}
+
+async fn check_index(client: &Client, broker: &RedisBroker) {
+    let shard = tidings_broker::index::shard_of(&project());
+    let names: BTreeSet<String> = client.smembers(format!("tidings:index:{shard:02}")).await.expect("a set");
+    assert_eq!(names, BTreeSet::from(["demo".to_owned()]));
+    let slot: u16 = client
+        .custom(CustomCommand::new_static("CLUSTER", None, false), vec!["KEYSLOT", "demo"])
+        .await
+        .unwrap_or_else(|_| fred::util::redis_keyslot(b"demo"));
+    assert_eq!(slot % 64, shard, "16,384 slots are a multiple of 64 shards");
+
+    assert!(broker.lease(shard, "owner1".into(), 15_000).await.expect("an answer"));
+    let lease = format!("tidings:lease:{shard:02}");
+    let held: String = client.get(&lease).await.expect("a string");
+    let (until_ms, owner) = held.split_once(' ').expect("two words");
+    assert!(owner == "owner1" && until_ms.parse::<u64>().is_ok(), "{held}");
+    let left_ms: i64 = client.pttl(&lease).await.expect("an answer");
+    assert!((1..=15_000).contains(&left_ms), "it expires by itself");
+}
+
+async fn check_fork(client: &Client, survived: &str, bytes: usize) {
+    let entries = entries(client).await;
+    let [(id, stored)] = &entries[..] else { panic!("{entries:?}") };
+    let found: Fields = stored.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into())).collect();
+    let note = format!("{OPEN} {survived} failover");
+    let expected = fields([
+        ("branch", NEXT.into()),
+        ("prev", survived.into()),
+        ("count", "1".into()),
+        ("total", bytes.to_string()),
+        ("fork", note.clone()),
+    ]);
+    assert_eq!(found, expected);
+    let meta = hash(client, "meta").await;
+    let from = format!("{id}.{NEXT}");
+    assert_eq!((&meta["branch"], &meta["last"], &meta["forks"]), (&NEXT.into(), &from, &format!("{note} {from}")));
+}
+
+/// Every key and field that is there is on the page.
+async fn check_page(client: &Client) {
+    let on_page = |name: &str| assert!(PAGE.contains(&format!("`{name}`")), "{name} is not documented");
+    let (mut cursor, mut keys) = ("0".to_owned(), BTreeSet::new());
+    loop {
+        let (next, found): (String, Vec<String>) =
+            client.custom(CustomCommand::new_static("SCAN", None, false), vec![cursor]).await.expect("an answer");
+        keys.extend(found);
+        cursor = next;
+        if cursor == "0" {
+            break;
+        }
+    }
+    for name in &keys {
+        let generic = match name.rsplit_once(':') {
+            Some(("tidings:index" | "tidings:lease", _)) => name.rsplit_once(':').expect("it has one").0.to_owned() + ":00",
+            _ => name.replace("{demo}", "{P}"),
+        };
+        on_page(&generic);
+    }
+    assert_eq!(keys.len(), 7, "{keys:?}");
+    for name in hash(client, "meta").await.keys() {
+        match name.split_once(':') {
+            Some(("w", _)) => on_page("w:<writer>"),
+            Some(("p", _)) => on_page("p:<producer>"),
+            _ => on_page(name),
+        }
+    }
+    for (_, stored) in entries(client).await {
+        stored.keys().for_each(|name| on_page(name));
+    }
+}
