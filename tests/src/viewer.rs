@@ -127,10 +127,13 @@ pub(crate) struct Leave {
     /// At so many events in all.
     told: Option<usize>,
     until: watch::Receiver<Option<u64>>,
+    progress: Arc<watch::Sender<u64>>,
 }
 
 impl Leave {
+    /// Looked at after each thing that was said.
     fn is_due(&self, record: &Record) -> bool {
+        self.progress.send_replace(record.position_n());
         self.told.is_some_and(|told| record.told.len() >= told) || self.is_done(record)
     }
 
@@ -154,19 +157,34 @@ const COME_BACK_AFTER: Duration = Duration::from_millis(50);
 pub struct Viewers {
     gateways: Directory,
     until: watch::Sender<Option<u64>>,
+    /// Running counts of their positions.
+    progress: Vec<watch::Receiver<u64>>,
     tasks: JoinSet<Record>,
 }
 
 impl Viewers {
     /// Nobody yet.
     pub fn new(gateways: Directory) -> Viewers {
-        Viewers { gateways, until: watch::Sender::new(None), tasks: JoinSet::new() }
+        Viewers { gateways, until: watch::Sender::new(None), progress: Vec::new(), tasks: JoinSet::new() }
     }
 
     /// One more.
     pub fn add(&mut self, plan: Plan) {
         let (gateways, until) = (self.gateways.clone(), self.until.subscribe());
-        self.tasks.spawn(watch_as(plan, gateways, until));
+        let (progress, position_n) = watch::channel(0);
+        self.progress.push(position_n);
+        self.tasks.spawn(watch_as(plan, gateways, Leave { told: None, until, progress: Arc::new(progress) }));
+    }
+
+    /// Waits until every viewer's position has reached this running count; they go on.
+    pub async fn have_reached(&mut self, n: u64) {
+        let name = format!("all viewers reach {n}");
+        within(&name, async {
+            for position_n in &mut self.progress {
+                position_n.wait_for(|at| *at >= n).await.expect("viewers go on until they are told");
+            }
+        })
+        .await;
     }
 
     /// Waits until every viewer's position has reached this running count, and takes what they wrote down.
@@ -184,11 +202,10 @@ impl Viewers {
 }
 
 /// Watches as planned until the end is reached.
-async fn watch_as(plan: Plan, gateways: Directory, until: watch::Receiver<Option<u64>>) -> Record {
+async fn watch_as(plan: Plan, gateways: Directory, mut leave: Leave) -> Record {
     let mut rng = StdRng::seed_from_u64(plan.seed);
     let mut record = Record::new(&plan);
     let client = crate::http::client();
-    let mut leave = Leave { told: None, until };
     while !leave.is_done(&record) {
         leave.told = plan.hang_up_after.clone().map(|range| record.told.len() + rng.random_range(range));
         let gateway = gateways.pick(&mut rng);
@@ -202,6 +219,7 @@ async fn watch_as(plan: Plan, gateways: Directory, until: watch::Receiver<Option
             record.breaks.push(error.to_string());
             tokio::time::sleep(COME_BACK_AFTER).await;
         }
+        leave.is_due(&record);
     }
     record
 }

@@ -87,8 +87,9 @@ async fn the_keyspace_is_as_documented() {
     let mut redis = Redis::start(Durability::AppendOnlyFile).await;
     let broker = connect(&redis).await;
     let client = redis.client().await;
-    let mut messages = client.message_rx();
-    listen(&client, &redis).await;
+    let subscriber = redis.client().await;
+    let mut messages = subscriber.message_rx();
+    listen(&subscriber, &client).await;
 
     broker.enter(project()).await.expect("entered");
     let Ok(Answer::Synced(_)) = broker.append(project(), call(0, "", None)).await else { panic!("not born") };
@@ -132,7 +133,8 @@ async fn the_keyspace_is_as_documented() {
     // Its own state may be older than the restart: only an answer tells.
     let survived = last.to_string();
     let client = redis.client().await;
-    let Answer::Heal(_) = eventually("the fork", async || broker.append(project(), call(2, OPEN, None)).await.ok()).await
+    let Answer::Heal(_) =
+        eventually("the fork", async || broker.append(project(), call(2, OPEN, None)).await.ok()).await
     else {
         panic!("a restart is a fork")
     };
@@ -141,9 +143,8 @@ async fn the_keyspace_is_as_documented() {
 }
 
 /// Subscribes, and waits until the server says so: this client's own answer comes before that.
-async fn listen(client: &Client, redis: &Redis) {
-    client.subscribe(key("bus")).await.expect("written");
-    let observer = redis.client().await;
+async fn listen(subscriber: &Client, observer: &Client) {
+    subscriber.subscribe(key("bus")).await.expect("written");
     eventually("the subscription", || async {
         let count: BTreeMap<String, u64> = observer.pubsub_numsub(key("bus")).await.ok()?;
         (count.get(&key("bus")) == Some(&1)).then_some(())
@@ -153,7 +154,8 @@ async fn listen(client: &Client, redis: &Redis) {
 
 async fn check_birth(client: &Client) {
     for (what, kind) in [("log", "stream"), ("meta", "hash"), ("ids", "hash"), ("state", "hash"), ("guards", "hash")] {
-        let found: String = client.custom(CustomCommand::new_static("TYPE", None, false), vec![key(what)]).await.expect(what);
+        let found: String =
+            client.custom(CustomCommand::new_static("TYPE", None, false), vec![key(what)]).await.expect(what);
         assert_eq!(found, kind, "{what}");
     }
     let placeholder = fields([(".", String::new())]);
@@ -239,7 +241,8 @@ async fn check_index(client: &Client, broker: &RedisBroker) {
 async fn check_fork(client: &Client, survived: &str, bytes: usize) {
     let entries = entries(client).await;
     let [(id, stored)] = &entries[..] else { panic!("{entries:?}") };
-    let found: Fields = stored.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into())).collect();
+    let found: Fields =
+        stored.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into())).collect();
     let note = format!("{OPEN} {survived} failover");
     let expected = fields([
         ("branch", NEXT.into()),
@@ -269,7 +272,9 @@ async fn check_page(client: &Client) {
     }
     for name in &keys {
         let generic = match name.rsplit_once(':') {
-            Some(("tidings:index" | "tidings:lease", _)) => name.rsplit_once(':').expect("it has one").0.to_owned() + ":00",
+            Some(("tidings:index" | "tidings:lease", _)) => {
+                name.rsplit_once(':').expect("it has one").0.to_owned() + ":00"
+            }
             _ => name.replace("{demo}", "{P}"),
         };
         on_page(&generic);

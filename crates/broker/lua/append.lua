@@ -51,6 +51,17 @@ local function publish(position, prev, events, total, tag, body)
   return type(sent) == 'table' and sent.err or ''
 end
 
+-- What is stored is read before the first write: behind it nothing may raise.
+local last_ms, last_n = id_of(m[4] or '0-0')
+local total = tonumber(m[5] or 0)
+local ids_head, ids_tail, stored = tonumber(m[9] or 1), tonumber(m[10] or 1), tonumber(m[11] or 0)
+local known, known_last, known_count = 0, '', '0'
+if m[8] then
+  -- Number, used at, last position, count.
+  local a, _, b, c = string.match(m[8], '^(%d+) (%d+) (%S+) (%d+)$')
+  known, known_last, known_count = tonumber(a), b, c
+end
+
 -- L4.1: no log is birth; another incarnation is a fork (L8), whose XADD is then the first write.
 local opened = not m[2] or m[3] ~= incarnation
 if not m[2] then
@@ -64,28 +75,21 @@ if not m[2] then
   redis.pcall('HSET', meta, 'format', ARGV[1], 'branch', fresh, 'replid', incarnation, 'last', '0-0', 'bytes', '0',
     'forks', '', 'checkpoint', '0-0', 'version', '0', 'trimmed', '0-0', 'ids_head', '1', 'ids_tail', '1',
     'ids_count', '0', 'producers', '0')
-  m[1], m[2], m[3], m[4], m[5], m[6], m[7] = ARGV[1], fresh, incarnation, '0-0', '0', '', '0-0'
+  m[2], m[3], m[6] = fresh, incarnation, ''
 elseif opened then
-  local last_ms, last_n = id_of(m[4])
   local id = int(math.max(now, last_ms)) .. '-' .. int(last_n + 1)
-  local note = m[2] .. ' ' .. m[4] .. ' failover'
-  redis.call('XADD', log, id, 'branch', fresh, 'prev', m[4], 'count', '1', 'total', m[5], 'fork', note)
-  local from = id .. '.' .. fresh
+  local note, from = m[2] .. ' ' .. m[4] .. ' failover', id .. '.' .. fresh
   local forks = {}
   for line in string.gmatch(m[6], '[^\n]+') do forks[#forks + 1] = line end
   forks[#forks + 1] = note .. ' ' .. from
   local listed = table.concat(forks, '\n', math.max(1, #forks - tonumber(ARGV[15]) + 1))
+  redis.call('XADD', log, id, 'branch', fresh, 'prev', m[4], 'count', '1', 'total', int(total), 'fork', note)
   redis.pcall('HSET', meta, 'branch', fresh, 'replid', incarnation, 'last', from, 'forks', listed)
-  publish(from, m[4], 1, tonumber(m[5]), 0x32, text(0x0a, m[2]) .. text(0x12, m[4]) .. text(0x1a, 'failover'))
+  publish(from, m[4], 1, total, 0x32, text(0x0a, m[2]) .. text(0x12, m[4]) .. text(0x1a, 'failover'))
   m[2], m[3], m[4], m[6] = fresh, incarnation, from, listed
 end
 
--- L4.2: the same number, the same answer, before any other check. Field: number, used at, last position, count.
-local known, known_last, known_count = 0, '', '0'
-if m[8] then
-  local a, _, b, c = string.match(m[8], '^(%d+) (%d+) (%S+) (%d+)')
-  known, known_last, known_count = tonumber(a), b, c
-end
+-- L4.2: the same number, the same answer, before any other check.
 if count > 0 and m[8] and number == known then return { 'appended', known_last, known_count, '' } end
 
 -- L4.3: the branch that the writer takes for open, then the order of its numbers.
@@ -96,7 +100,6 @@ if count == 0 then return { 'synced', head(m, incarnation) } end
 if number <= known then return { 'stale', int(known) } end
 
 -- L4.4: ids seen before, with their first positions.
-local last_ms, last_n = id_of(m[4])
 local ids_from = 18
 local ids_count = tonumber(ARGV[17])
 local seen = {}
@@ -186,11 +189,11 @@ if unknown > 0 and tonumber(m[12]) + unknown > tonumber(ARGV[13]) then return { 
 -- L4.5: the first write. Until here nothing happened, whatever error is raised.
 local ms, n = math.max(now, last_ms), last_n + count
 local id = int(ms) .. '-' .. int(n)
-local last, total = id .. '.' .. m[2], tonumber(m[5]) + #payload
+local last = id .. '.' .. m[2]
+total = total + #payload
 redis.call('XADD', log, id, 'branch', m[2], 'prev', m[4], 'count', int(count), 'total', int(total), 'events', payload)
 
 -- L4.6: nothing may raise any more. Ids: a field each, and one chunk that names them for their expiry.
-local ids_head, ids_tail, stored = tonumber(m[9]), tonumber(m[10]), tonumber(m[11])
 if ids_count > 0 then
   local pairs_, chunk = {}, { int(ms) }
   for i = 0, ids_count - 1 do
@@ -210,7 +213,7 @@ while ids_head < ids_tail do
   local field = '#' .. int(ids_head)
   local chunk = redis.pcall('HGET', ids, field)
   if type(chunk) ~= 'string' then chunk = '0' end
-  if stored <= window_ids and tonumber(string.match(chunk, '^%d+')) + window_ms >= ms then break end
+  if stored <= window_ids and tonumber(string.match(chunk, '^%d+') or 0) + window_ms >= ms then break end
   local fields = {}
   for name in string.gmatch(chunk, '\n([^\n]*)') do fields[#fields + 1] = ':' .. name end
   removed, stored = removed + #fields, stored - #fields

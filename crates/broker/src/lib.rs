@@ -43,7 +43,9 @@ pub trait Log: Send + Sync + 'static {
     /// Heads, each read together with the incarnation of the store that answered, in the order asked.
     fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>>;
 
-    /// One step of the fold (LOG.md L17): compare incarnation and checkpoint, trim, write; all or nothing.
+    /// One step of the fold (LOG.md L17): compare incarnation and checkpoint, trim, write; all or nothing. It trims at most
+    /// [`limits::TRIM_ENTRIES_MAX`] entries and about [`limits::TRIM_BYTES_MAX`] bytes; the next step goes on. A log of a
+    /// newer format is refused with [`NothingWhy::Refusing`].
     fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>>;
 
     /// Checkpoint fields, with the head of the same moment.
@@ -144,7 +146,7 @@ pub struct AppendBatch {
     pub payload: Bytes,
     /// Events in it, at least 1.
     pub count: u32,
-    /// Ids to look up and to remember: (index in the batch, id), indexes growing, ids distinct.
+    /// Ids to look up and to remember: (index in the batch, id), indexes growing, ids distinct, without control characters.
     pub ids: Vec<(u32, String)>,
     /// Producer sequences to check, indexes growing; events of one producer in order.
     pub producers: Vec<ProducerStep>,
@@ -157,15 +159,17 @@ pub struct ProducerStep {
     pub index: u32,
     /// The producer's id.
     pub id: String,
-    /// A lower one than the log has seen is fenced; a higher one starts a new sequence.
+    /// A lower one than the log has seen is fenced; a higher one starts a new sequence. At most
+    /// [`limits::SEQUENCE_MAX`], or the step is refused as out of sequence.
     pub epoch: u64,
-    /// 1 is the first of an epoch.
+    /// 1 is the first of an epoch; 0, and what is above [`limits::SEQUENCE_MAX`], is refused as out of sequence.
     pub seq: u64,
     /// A jump is taken: the request says what was dropped, or the event is put back by healing.
     pub may_jump: bool,
 }
 
-/// The window in which ids are remembered; whichever bound is reached first.
+/// The window in which ids are remembered; whichever bound is reached first. It is a lower bound: ids leave by whole
+/// appends, only when something is appended, and a bounded number at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DedupeWindow {
     /// Milliseconds.

@@ -1,4 +1,196 @@
-//! The janitor (LOG.md L17, L18): rolls checkpoints forward and trims behind them.
+//! The janitor (LOG.md L17, L18): rolls checkpoints forward and trims behind them, whether or not anybody watches.
+//!
+//! Every ingest has one. Projects lie in the shards of an index; whoever holds a shard's lease looks after its projects, in
+//! rounds, a bounded step each. The lease only saves work: a step compares what it read with what it writes over, so that two
+//! janitors, or one that was cut off for a while, do no harm. It owns no truth: what it caches can be read again.
+
 mod activity;
+mod cache;
+pub mod metrics;
+mod plan;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_broker::{Broker, INDEX_SHARDS, Retention, index};
+use tidings_protocol::fold::StateLimits;
+use tidings_protocol::project::Project;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use activity::Activity;
+use cache::Cache;
+pub use metrics::Metrics;
+use plan::{Plan, Work};
+use step::Progress;
+
+/// How long a shard stays ours without renewal.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// A lease is renewed when it has less than this left.
+const LEASE_RENEW: Duration = Duration::from_secs(10);
+
+/// How often all projects of our shards are looked at.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// Heads that are asked for at once.
+const HEADS_MAX: usize = 256;
+
+/// Writers that have not been used for this long are forgotten by a log (LOG.md L5).
+const WRITERS_KEPT: Duration = Duration::from_secs(3_600);
+
+/// Producers (LOG.md L7).
+const PRODUCERS_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Settings of the janitor.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What a project's log keeps.
+    pub retention: Retention,
+    /// Limits of the state that it folds.
+    pub limits: StateLimits,
+    /// Bytes of states that are kept in memory, so that a step need not read them again.
+    pub cache_bytes_max: usize,
+}
+
+impl Settings {
+    /// The default state limits and cache, with this retention.
+    pub fn new(retention: Retention) -> Settings {
+        Settings { retention, limits: StateLimits::default(), cache_bytes_max: 32 * 1024 * 1024 }
+    }
+}
+
+/// The janitor of one process.
+pub struct Janitor {
+    broker: Arc<dyn Broker>,
+    settings: Settings,
+    activity: Activity,
+    metrics: Metrics,
+    owner: String,
+    /// Until when each shard is ours.
+    leases: Vec<Option<Instant>>,
+    plan: Plan,
+    cache: Cache,
+}
+
+impl Janitor {
+    /// A janitor that holds no lease yet.
+    pub fn new(broker: Arc<dyn Broker>, settings: Settings, activity: Activity, metrics: Metrics) -> Janitor {
+        Janitor {
+            broker,
+            settings,
+            activity,
+            metrics,
+            owner: format!("{:032x}", rand::random::<u128>()),
+            leases: vec![None; usize::from(INDEX_SHARDS)],
+            plan: Plan::default(),
+            cache: Cache::new(settings.cache_bytes_max),
+        }
+    }
+
+    /// Works until `stop`. A step that is under way then is dropped: it happens whole or not at all.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut next_round = Instant::now() + ROUND;
+        loop {
+            let work = async {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next_round) => {
+                        self.round().await;
+                        next_round = Instant::now() + ROUND;
+                    }
+                    () = self.activity.busy() => self.hurry().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = work => {}
+            }
+        }
+    }
+
+    /// Looks at every project of the shards that are ours, and does what is due.
+    async fn round(&mut self) {
+        self.activity.forget();
+        let mut due = VecDeque::new();
+        let mut seen = HashMap::default();
+        let mut behind = 0;
+        let mut held = 0;
+        for shard in 0..INDEX_SHARDS {
+            if !self.holds(shard).await {
+                continue;
+            }
+            held += 1;
+            let Ok(projects) = self.broker.projects(shard).await else { continue };
+            for some in projects.chunks(HEADS_MAX) {
+                let Ok(heads) = self.broker.heads(some.to_vec()).await else { continue };
+                for (project, head) in some.iter().zip(heads).filter(|(_, head)| head.is_born()) {
+                    behind += plan::behind(&head);
+                    let work = self.plan.look(project, &head, Instant::now(), &mut seen);
+                    due.extend(work.into_iter().map(|work| (project.clone(), work)));
+                }
+            }
+        }
+        self.plan.keep(seen);
+        self.metrics.on_round(behind, held);
+        self.work_off(due).await;
+    }
+
+    /// Looks at the projects in which much was appended since the last look.
+    async fn hurry(&mut self) {
+        let mut due = VecDeque::new();
+        for project in self.activity.take_busy() {
+            if self.holds(index::shard_of(&project)).await {
+                due.push_back((project, Work::Step));
+            }
+        }
+        self.work_off(due).await;
+    }
+
+    /// One step of each project in turn, until nothing is left to do.
+    async fn work_off(&mut self, mut due: VecDeque<(Project, Work)>) {
+        while let Some((project, work)) = due.pop_front() {
+            // A long round must not outlive its leases by much.
+            if !self.holds(index::shard_of(&project)).await {
+                continue;
+            }
+            match work {
+                Work::Sweep => self.sweep(&project).await,
+                Work::Step => match self.step(&project).await {
+                    Ok(Progress::More) => due.push_back((project, Work::Step)),
+                    Ok(Progress::Reached) => self.plan.stepped(&project, Instant::now()),
+                    Err(error) => {
+                        tracing::debug!(%project, %error, "no checkpoint this time");
+                        self.plan.failed(&project, Instant::now());
+                    }
+                },
+            }
+        }
+    }
+
+    async fn sweep(&self, project: &Project) {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let swept = self.broker.sweep(project.clone(), ms(WRITERS_KEPT), ms(PRODUCERS_KEPT)).await;
+        if let Err(error) = swept {
+            tracing::debug!(%project, %error, "no sweep this time");
+        }
+    }
+
+    /// Whether the shard is ours; takes or renews its lease.
+    async fn holds(&mut self, shard: u16) -> bool {
+        let now = Instant::now();
+        let slot = usize::from(shard);
+        if self.leases[slot].is_some_and(|until| until > now + (LEASE - LEASE_RENEW)) {
+            return true;
+        }
+        let ttl_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        let taken = self.broker.lease(shard, self.owner.clone(), ttl_ms).await;
+        // Counted from before the call, so that it never ends later here than there.
+        self.leases[slot] = matches!(taken, Ok(true)).then(|| now + LEASE);
+        self.leases[slot].is_some()
+    }
+}

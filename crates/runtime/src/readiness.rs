@@ -69,6 +69,7 @@ const BROKER: &str = "broker";
 /// Probes the store until `stop`: ready with the first success, off when none came for ten seconds.
 pub async fn follow(broker: Arc<dyn Broker>, readiness: Readiness, stop: CancellationToken) {
     readiness.set(BROKER, false, "not reached yet");
+    let mut connected = broker.connected();
     let mut last_success = None;
     let mut ticks = tokio::time::interval(PROBE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -76,6 +77,8 @@ pub async fn follow(broker: Arc<dyn Broker>, readiness: Readiness, stop: Cancell
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
+            // Found again, or lost: the answer should not be a second old.
+            Ok(()) = connected.changed() => {}
         }
         match tokio::time::timeout(PROBE_TIMEOUT, broker.probe()).await {
             Ok(Ok(())) => {

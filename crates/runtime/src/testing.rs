@@ -30,6 +30,7 @@ use crate::service::Service;
 pub(crate) struct ProbedBroker {
     pub(crate) answers: AtomicBool,
     pub(crate) asked: AtomicUsize,
+    pub(crate) connected: tokio::sync::watch::Sender<bool>,
 }
 
 impl Probe for ProbedBroker {
@@ -43,7 +44,7 @@ impl Probe for ProbedBroker {
     }
 
     fn connected(&self) -> tokio::sync::watch::Receiver<bool> {
-        tokio::sync::watch::channel(true).1
+        self.connected.subscribe()
     }
 }
 

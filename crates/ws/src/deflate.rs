@@ -16,6 +16,10 @@ const FLUSH_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// inflater end exactly with these bytes; that is how a message that was cut short is told.
 const INFLATE_TAIL: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
 
+/// The most final blocks in one message. Senders have no need of more than one, if of any, while each costs the inflater
+/// a fresh start, a thousand times what its two bytes cost the sender.
+const FINAL_BLOCKS_MAX: u32 = 16;
+
 /// The first room for a message that is inflated, as a multiple of its compressed size.
 const INFLATE_RATIO_GUESS: usize = 4;
 
@@ -129,6 +133,8 @@ pub enum InflateError {
 #[derive(Debug)]
 pub struct Inflater {
     decompress: Decompress,
+    /// Those of the message so far behind which a new stream began.
+    final_blocks: u32,
 }
 
 impl Default for Inflater {
@@ -140,7 +146,7 @@ impl Default for Inflater {
 impl Inflater {
     /// An inflater with the full window, so that it reads what was compressed with any.
     pub fn new() -> Inflater {
-        Inflater { decompress: Decompress::new(false) }
+        Inflater { decompress: Decompress::new(false), final_blocks: 0 }
     }
 
     /// Inflates the payload of a compressed message (all fragments of it) to at most `bytes_max` bytes.
@@ -149,6 +155,7 @@ impl Inflater {
     /// [`InflateError`]; the inflater is as good as new after one.
     pub fn inflate(&mut self, compressed: &[u8], bytes_max: usize) -> Result<Vec<u8>, InflateError> {
         self.decompress.reset(false);
+        self.final_blocks = 0;
         let mut out = Vec::with_capacity(bytes_max.min(compressed.len().saturating_mul(INFLATE_RATIO_GUESS)));
         self.run(compressed, &mut out, bytes_max)?;
         // A message may hold final blocks of its own; then a new stream begins behind them.
@@ -164,6 +171,10 @@ impl Inflater {
         let mut status = Status::Ok;
         while !input.is_empty() {
             if status == Status::StreamEnd {
+                self.final_blocks += 1;
+                if self.final_blocks > FINAL_BLOCKS_MAX {
+                    return Err(InflateError::Corrupt);
+                }
                 self.decompress.reset(false);
             }
             if out.len() == out.capacity() {

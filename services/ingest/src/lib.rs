@@ -20,7 +20,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus::Registry;
 use tidings_broker::Broker;
-use tidings_log::janitor::Activity;
+use tidings_log::janitor::{self, Activity, Janitor};
 use tidings_log::writer::budget::Budget;
 use tidings_log::writer::{self, Writers};
 use tidings_protocol::limits::EventLimits;
@@ -48,7 +48,7 @@ pub(crate) struct Inner {
     writers: Writers,
     connected: watch::Receiver<bool>,
     metrics: metrics::Metrics,
-    /// Streams end when it is cancelled.
+    /// Streams and the janitor end when it is cancelled.
     stop: CancellationToken,
     /// Streams and the janitor.
     tasks: TaskTracker,
@@ -65,15 +65,24 @@ impl Ingest {
         let settings = writer::Settings { dedupe: config.projects.dedupe_window(), ..writer::Settings::default() };
         let writer_metrics = writer::Metrics::register(registry)?;
         let connected = broker.connected();
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let janitor = Janitor::new(
+            broker.clone(),
+            janitor::Settings::new(config.projects.retention()),
+            activity.clone(),
+            janitor::Metrics::register(registry)?,
+        );
+        let http_metrics = metrics::Metrics::register(registry)?;
+        tasks.spawn(janitor.run(stop.clone()));
         let inner = Inner {
             limits: config.limits.events(),
             deadline: config.ingest.deadline,
             writers: Writers::new(broker, settings, budget.clone(), activity, writer_metrics),
             budget,
             connected,
-            metrics: metrics::Metrics::register(registry)?,
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            metrics: http_metrics,
+            stop,
+            tasks,
         };
         Ok(Ingest { inner: Arc::new(inner) })
     }

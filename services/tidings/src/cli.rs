@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_runtime::config::Sources;
 
-use crate::tail;
+use crate::{demo, replay, tail};
 
 /// Watch swarms of AI agents live.
 #[derive(Debug, Parser)]
@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Ingest(ServiceFlags),
     /// Serve viewers and runners in one process, on a Redis
     All(ServiceFlags),
+    /// Play a small swarm into a running server, to see life at once
+    Demo(demo::Flags),
+    /// Post a recorded run, with its pauses: native NDJSON, SWE-agent trajectories, AG-UI events
+    Replay(replay::Flags),
     /// Follow a project: pretty on a terminal, NDJSON in a pipe
     Tail(tail::Flags),
     /// Check the configuration, or show what is in effect
@@ -163,7 +167,7 @@ mod tests {
             Command::Gateway(flags) | Command::All(flags) => flags.sources("gateway"),
             Command::Config { flags, .. } => flags.sources(),
             Command::Dev(flags) => flags.sources(),
-            Command::Tail(_) => panic!("a tool has no configuration"),
+            Command::Demo(_) | Command::Replay(_) | Command::Tail(_) => panic!("a tool has no configuration"),
         };
         sources.flags
     }

@@ -6,6 +6,8 @@
 mod banner;
 mod cli;
 mod client;
+mod demo;
+mod replay;
 mod serve;
 mod tail;
 mod terminal;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Ingest(flags) => serve(Mode::Ingest, &flags.sources("ingest")),
         Command::All(flags) => serve(Mode::All, &flags.sources("gateway")),
         Command::Dev(flags) => serve(Mode::Dev, &flags.sources()),
+        Command::Demo(flags) => tool::run(|stop| async move { demo::run(&flags, stop).await }),
+        Command::Replay(flags) => tool::run(|stop| async move { replay::run(&flags, stop).await }),
         Command::Tail(flags) => tool::run(|stop| async move { tail::run(&flags, stop).await }),
         Command::Config { action, flags } => config(action, &flags.sources()),
     };
@@ -46,6 +50,7 @@ fn serve(mode: Mode, sources: &Sources) -> anyhow::Result<ExitCode> {
         loaded.config.telemetry.log_filter = LogFilter::warnings();
     }
     telemetry::install(&loaded.config.telemetry);
+    tracing::info!(config = ?loaded.config, "configuration");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(serve::run(mode, &loaded))?;
     Ok(ExitCode::SUCCESS)

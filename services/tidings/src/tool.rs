@@ -29,3 +29,21 @@ where
     runtime.shutdown_background();
     outcome
 }
+
+/// Says something for people, on standard output. Nobody there to read it is no failure.
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write as _};
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write"),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a number above zero from the command line.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("expected a number above zero".to_owned()),
+    }
+}

@@ -4,6 +4,7 @@
 //! reconnect all wanted channels are subscribed and confirmed before sinks hear [`Sink::lost`], so that a reader which
 //! then reads the log misses nothing. Messages go from the socket's task straight to the sinks.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use ::redis::aio::MultiplexedConnection;
@@ -15,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::link::{Backoff, Opener};
+use super::link::{Backoff, Opener, ping};
 use crate::{ReadError, Sink, Subscription};
 
 /// Channels in one SUBSCRIBE.
@@ -138,37 +139,36 @@ impl Subscriber {
                 _ => {}
             })
             .await?;
-        let mut wanted = self.routes.lock().relink();
-        self.subscribe_all(&mut connection, &mut wanted).await?;
+        let wanted = self.routes.lock().relink();
+        self.subscribe_all(&mut connection, &wanted).await?;
         self.linked();
 
-        let mut pings = connection.clone();
-        let ended = tokio::select! {
+        Ok(tokio::select! {
             () = broken.notified() => "closed by the server".to_owned(),
-            error = self.opener.watch(&mut pings) => error.to_string(),
-            error = self.follow(&mut connection) => error.to_string(),
-        };
-        Ok(ended)
+            failed = self.follow(&mut connection) => {
+                let Err(error) = failed;
+                error.to_string()
+            }
+        })
     }
 
-    /// Brings the server's subscriptions to what is wanted, whenever that changes; returns when it cannot.
-    async fn follow(&self, connection: &mut MultiplexedConnection) -> ::redis::RedisError {
+    /// Brings the server's subscriptions to what is wanted, whenever that changes, and asks now and then whether the
+    /// connection lives. One command at a time: the next one is sent when the last is answered.
+    async fn follow(&self, connection: &mut MultiplexedConnection) -> RedisResult<Infallible> {
         loop {
-            let (mut wanted, unwanted) = self.routes.lock().sort_dirty();
-            let step = async {
-                for chunk in unwanted.chunks(CHANNELS_PER_COMMAND) {
-                    connection.unsubscribe(chunk).await?;
-                }
-                self.subscribe_all(connection, &mut wanted).await
-            };
-            if let Err(error) = step.await {
-                return error;
+            let (wanted, unwanted) = self.routes.lock().sort_dirty();
+            for chunk in unwanted.chunks(CHANNELS_PER_COMMAND) {
+                connection.unsubscribe(chunk).await?;
             }
-            self.changed.notified().await;
+            self.subscribe_all(connection, &wanted).await?;
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(self.opener.ping_interval) => ping(connection).await?,
+            }
         }
     }
 
-    async fn subscribe_all(&self, connection: &mut MultiplexedConnection, wanted: &mut [Vec<u8>]) -> RedisResult<()> {
+    async fn subscribe_all(&self, connection: &mut MultiplexedConnection, wanted: &[Vec<u8>]) -> RedisResult<()> {
         for chunk in wanted.chunks(CHANNELS_PER_COMMAND) {
             connection.subscribe(chunk).await?;
             self.routes.lock().confirm(chunk);

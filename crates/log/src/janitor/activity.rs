@@ -54,8 +54,8 @@ impl Activity {
         all.extract_if(|_, count| *count >= STEP_EVENTS).map(|(project, _)| project).collect()
     }
 
-    /// Takes all projects.
-    pub(super) fn take_all(&self) -> Vec<Project> {
-        self.0.events.lock().drain().map(|(project, _)| project).collect()
+    /// A round looks at everything: counting begins anew.
+    pub(super) fn forget(&self) {
+        self.0.events.lock().clear();
     }
 }

@@ -60,7 +60,7 @@ impl Item {
             key: 0,
             encoded: event.encode_to_vec().into(),
             id: event.id.clone(),
-            remembered: event.id_from_runner,
+            remembered: event.id_from_runner && !is_made_of(&event.id, producer.as_ref()),
             producer,
             may_jump,
             unanswered: false,
@@ -94,6 +94,12 @@ impl Item {
         let id = self.remembered.then_some(Name::Id(&self.id));
         id.into_iter().chain(self.producer.as_ref().map(Name::Step))
     }
+}
+
+/// Whether an id only repeats its event's step, by which the log knows the event already: a producer costs one field, not
+/// an id for each event.
+fn is_made_of(id: &str, step: Option<&Step>) -> bool {
+    step.is_some_and(|step| id.ends_with(&format!(":{}:{}", step.epoch, step.seq)))
 }
 
 /// What makes two items one event.
@@ -198,6 +204,13 @@ mod tests {
         assert_eq!(batch.payload.len(), items.iter().map(Item::batch_bytes).sum::<usize>());
         assert_eq!((batch.count, batch.ids), (2, vec![(0, "a".to_owned())]));
         assert_eq!((batch.producers[0].index, batch.producers[0].seq), (1, 7));
+    }
+
+    #[test]
+    fn an_id_that_only_repeats_its_step_is_not_remembered() {
+        let items = [event("p:1:7", true, Some(7)), event("mine", true, Some(8)), event("p:1:7", true, None)];
+        let items: Vec<Item> = items.iter().zip(0..).map(|(event, index)| item(event, index)).collect();
+        assert_eq!(batch(&items).ids, [(1, "mine".to_owned()), (2, "p:1:7".to_owned())]);
     }
 
     #[test]

@@ -225,7 +225,9 @@ impl<'a> Task<'a> {
                 self.back_off(1);
             }
             Answered::Appended(answer) => {
-                if let (Ok(_), Some((_, since))) = (&answer, self.sent) {
+                if answer.is_ok()
+                    && let Some((_, since)) = self.sent.take()
+                {
                     self.shared.metrics.on_answer(since.elapsed());
                 }
                 let memory = answer == Err(CallError::Nothing(NothingWhy::Memory));

@@ -12,7 +12,11 @@ struct Followed {
 
 impl Followed {
     fn start(answers: bool) -> Followed {
-        let broker = Arc::new(ProbedBroker { answers: AtomicBool::new(answers), asked: AtomicUsize::new(0) });
+        let broker = Arc::new(ProbedBroker {
+            answers: AtomicBool::new(answers),
+            asked: AtomicUsize::new(0),
+            connected: tokio::sync::watch::Sender::new(true),
+        });
         let readiness = Readiness::default();
         let stop = CancellationToken::new();
         tokio::spawn(follow(broker.clone(), readiness.clone(), stop.clone()));
@@ -45,6 +49,11 @@ async fn probing_ends_when_it_is_told_to() {
     assert!(followed.after(2_500).await);
     let asked = followed.broker.asked.load(Ordering::Relaxed);
     assert_eq!(asked, 3, "at once, and every second");
+    followed.broker.connected.send_replace(false);
+    followed.after(100).await;
+    let asked = followed.broker.asked.load(Ordering::Relaxed) - asked;
+    assert_eq!(asked, 1, "and when the connection changes");
+    let asked = followed.broker.asked.load(Ordering::Relaxed);
     followed.stop.cancel();
     followed.after(10_000).await;
     assert_eq!(followed.broker.asked.load(Ordering::Relaxed), asked);

@@ -62,6 +62,13 @@ fn what_is_no_whole_message_is_corrupt() {
 }
 
 #[test]
+fn final_blocks_are_few() {
+    let message = |final_blocks: usize| [[3, 0].repeat(final_blocks), vec![0]].concat();
+    assert_eq!(inflate(&message(16)), Ok(Vec::new()));
+    assert_eq!(inflate(&message(17)), Err(InflateError::Corrupt));
+}
+
+#[test]
 fn an_inflater_is_as_good_as_new_after_an_error() {
     let mut inflater = Inflater::new();
     assert_eq!(inflater.inflate(&[0xff, 0xff], LIMIT), Err(InflateError::Corrupt));

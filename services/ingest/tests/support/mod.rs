@@ -1,8 +1,8 @@
 //! An ingest on a store in memory, behind a real socket, and what tests say to it.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
-pub mod raw;
-pub mod store;
+pub(crate) mod raw;
+pub(crate) mod store;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -20,46 +20,46 @@ use tidings_runtime::config::Config;
 use tidings_runtime::service::Service as _;
 
 /// A running ingest.
-pub struct Rig {
-    pub address: std::net::SocketAddr,
-    pub store: Store,
-    pub ingest: Arc<Ingest>,
-    pub registry: Registry,
+pub(crate) struct Rig {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) registry: Registry,
     client: reqwest::Client,
 }
 
 /// What was answered.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
     }
 
     /// The lines of a stream's answer.
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.body.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
     /// Asserts that this is a problem of this code.
     #[track_caller]
-    pub fn assert_problem(&self, status: u16, code: &str) {
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{}", self.body);
         assert_eq!(self.headers["content-type"], "application/problem+json");
     }
 }
 
 impl Rig {
-    pub async fn start() -> Rig {
+    pub(crate) async fn start() -> Rig {
         Rig::start_with(Config::default()).await
     }
 
-    pub async fn start_with(config: Config) -> Rig {
+    pub(crate) async fn start_with(config: Config) -> Rig {
         let store = Store::default();
         let registry = Registry::new();
         let ingest = Ingest::new(&config, Arc::new(store.clone()), &registry).expect("a registry of its own");
@@ -70,11 +70,11 @@ impl Rig {
         Rig { address, store, ingest, registry, client: reqwest::Client::new() }
     }
 
-    pub async fn post(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
         self.post_to("/v1/projects/demo/events", headers, body).await
     }
 
-    pub async fn post_to(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn post_to(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
         let mut request = self.client.post(format!("http://{}{path}", self.address)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -85,14 +85,14 @@ impl Rig {
     }
 
     /// Posts JSON, which must be taken.
-    pub async fn publish(&self, body: &str) -> Value {
+    pub(crate) async fn publish(&self, body: &str) -> Value {
         let answer = self.post(&[("content-type", "application/json")], body.to_owned()).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.json()
     }
 
     /// The events of the log, each with its position.
-    pub fn log(&self) -> Vec<(Position, wire::Event)> {
+    pub(crate) fn log(&self) -> Vec<(Position, wire::Event)> {
         let page = self.store.memory.copy(&demo()).read("", tidings_broker::Span::After(LogId::ZERO), usize::MAX);
         let mut events = Vec::new();
         for entry in page.entries {
@@ -103,28 +103,28 @@ impl Rig {
         events
     }
 
-    pub fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.log().into_iter().map(|(_, event)| event.id).collect()
     }
 }
 
-pub fn demo() -> Project {
+pub(crate) fn demo() -> Project {
     "demo".parse().expect("a project's name")
 }
 
-pub fn event(id: &str) -> String {
+pub(crate) fn event(id: &str) -> String {
     format!(r#"{{"type":"note","id":"{id}","data":{{"n":1}}}}"#)
 }
 
-pub fn gzip(text: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(text).expect("a Vec takes all");
     encoder.finish().expect("a Vec takes all")
 }
 
-pub fn zstd(text: &[u8]) -> Vec<u8> {
+pub(crate) fn zstd(text: &[u8]) -> Vec<u8> {
     ::zstd::encode_all(text, 1).expect("a slice can be read")
 }
 
-pub const JSON: (&str, &str) = ("content-type", "application/json");
-pub const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");

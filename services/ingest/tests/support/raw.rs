@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// A chunked request whose body is being written.
-pub struct Raw {
-    pub writer: Option<OwnedWriteHalf>,
+pub(crate) struct Raw {
+    pub(crate) writer: Option<OwnedWriteHalf>,
     reader: BufReader<OwnedReadHalf>,
     /// Of the answer's body, not given out as lines yet.
     text: String,
@@ -16,7 +16,7 @@ pub struct Raw {
 
 impl Raw {
     /// Opens a stream of lines; `extra` are header lines, each with its break.
-    pub async fn open(address: std::net::SocketAddr, query: &str, extra: &str) -> Raw {
+    pub(crate) async fn open(address: std::net::SocketAddr, query: &str, extra: &str) -> Raw {
         let socket = TcpStream::connect(address).await.expect("a listener");
         let (reader, mut writer) = socket.into_split();
         let head = format!(
@@ -28,24 +28,24 @@ impl Raw {
     }
 
     /// Sends a chunk of the body.
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let writer = self.writer.as_mut().expect("still open");
         let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
         writer.write_all(&chunk).await.expect("a socket that takes it");
     }
 
     /// Ends the body as it should end.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         self.writer.as_mut().expect("still open").write_all(b"0\r\n\r\n").await.expect("a socket that takes it");
     }
 
     /// Closes the sending side, wherever the body stands.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.writer = None;
     }
 
     /// The next line of the answer; none: it ended.
-    pub async fn line(&mut self) -> Option<Value> {
+    pub(crate) async fn line(&mut self) -> Option<Value> {
         if !self.headed {
             let status = self.raw_line().await;
             assert!(status.starts_with("HTTP/1.1 200"), "{status}");

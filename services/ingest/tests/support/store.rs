@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 
 /// What becomes of an append with events.
 #[derive(Debug, Clone)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It happens and is answered.
     Pass,
     /// It happens, and its answer is lost.
@@ -31,14 +31,14 @@ pub enum Fate {
 }
 
 #[derive(Clone)]
-pub struct Store {
-    pub memory: MemoryBroker,
+pub(crate) struct Store {
+    pub(crate) memory: MemoryBroker,
     /// For the next appends, one each; then they pass.
     fates: Arc<Mutex<VecDeque<Fate>>>,
     /// For all appends behind those.
     always: Arc<Mutex<Fate>>,
     /// An append with events has arrived.
-    pub arrived: Arc<Notify>,
+    pub(crate) arrived: Arc<Notify>,
     connected: watch::Sender<bool>,
 }
 
@@ -56,16 +56,16 @@ impl Default for Store {
 
 impl Store {
     /// What becomes of the next appends.
-    pub fn next(&self, fates: impl IntoIterator<Item = Fate>) {
+    pub(crate) fn next(&self, fates: impl IntoIterator<Item = Fate>) {
         self.fates.lock().extend(fates);
     }
 
     /// What becomes of all others.
-    pub fn always(&self, fate: Fate) {
+    pub(crate) fn always(&self, fate: Fate) {
         *self.always.lock() = fate;
     }
 
-    pub fn connect(&self, connected: bool) {
+    pub(crate) fn connect(&self, connected: bool) {
         self.connected.send_replace(connected);
     }
 }

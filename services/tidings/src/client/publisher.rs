@@ -61,15 +61,14 @@ impl Publisher {
     ///
     /// # Errors
     /// When the server refuses; the events before the refused request have been taken.
-    pub(crate) async fn post(
-        &mut self,
-        mut events: &[Draft],
-        mut tell: impl FnMut(News),
-    ) -> Result<Duration, Refusal> {
+    pub(crate) async fn post(&mut self, mut events: &[Draft], mut tell: impl FnMut(News)) -> Result<Duration, Refusal> {
         let mut away = Duration::ZERO;
         while !events.is_empty() {
             let (request, rest) = events.split_at(request_len(events));
             let body = Bytes::from(serde_json::to_vec(request).expect("events have string keys only"));
+            // What is begun is noted before it is known to be there, what is over when it is: a caller that stops in between
+            // cancels one session too many rather than one too few.
+            self.open.note_begun(request);
             let mut failed_at: Option<Instant> = None;
             loop {
                 let why = match self.attempt(body.clone()).await {
@@ -94,7 +93,7 @@ impl Publisher {
                 tell(News::Back);
             }
             self.backoff = Backoff::new(FIRST_PAUSE);
-            self.open.note(request);
+            self.open.note_over(request);
             events = rest;
         }
         Ok(away)
@@ -153,14 +152,15 @@ fn request_len(events: &[Draft]) -> usize {
 struct OpenSessions(BTreeSet<String>);
 
 impl OpenSessions {
-    fn note(&mut self, events: &[Draft]) {
-        for event in events {
-            let Some(session) = &event.session else { continue };
-            match event.kind.as_str() {
-                "session.started" => drop(self.0.insert(session.clone())),
-                "session.completed" | "session.failed" | "session.cancelled" => drop(self.0.remove(session)),
-                _ => {}
-            }
+    fn note_begun(&mut self, events: &[Draft]) {
+        let begun = events.iter().filter(|event| event.kind == "session.started");
+        self.0.extend(begun.filter_map(|event| event.session.clone()));
+    }
+
+    fn note_over(&mut self, events: &[Draft]) {
+        let is_end = |kind: &str| matches!(kind, "session.completed" | "session.failed" | "session.cancelled");
+        for session in events.iter().filter(|event| is_end(&event.kind)).filter_map(|event| event.session.as_ref()) {
+            self.0.remove(session);
         }
     }
 }
@@ -185,7 +185,10 @@ mod tests {
     fn sessions_are_open_until_they_end() {
         let mut open = OpenSessions::default();
         let kinds = [("session.started", "a"), ("session.started", "b"), ("log", "c"), ("session.failed", "a")];
-        open.note(&kinds.map(|(kind, session)| event(kind, session, 0)));
+        let events = kinds.map(|(kind, session)| event(kind, session, 0));
+        open.note_begun(&events);
+        assert_eq!(open.0.len(), 2);
+        open.note_over(&events);
         assert_eq!(open.0.into_iter().collect::<Vec<_>>(), ["b"]);
     }
 }

@@ -64,7 +64,10 @@ mod tests {
         let list = br#"{"compacted":true,"position":"1-3.a","events":[{"type":"a","data":1e2},{"type":"gap"}]}"#;
         lines.item(&Item::Events(list.to_vec()));
         let text = String::from_utf8(lines.take()).expect("UTF-8");
-        assert_eq!(text, "{\"type\":\"log\",\"data\":{\"n\":1.0e0}}\n{\"type\":\"a\",\"data\":1e2}\n{\"type\":\"gap\"}\n");
+        assert_eq!(
+            text,
+            "{\"type\":\"log\",\"data\":{\"n\":1.0e0}}\n{\"type\":\"a\",\"data\":1e2}\n{\"type\":\"gap\"}\n"
+        );
         assert_eq!(lines.pending(), 0);
     }
 }

@@ -24,7 +24,8 @@ fn written(pretty: &mut Pretty, items: &[Item]) -> String {
 #[test]
 fn an_event_is_a_line_with_time_session_and_agent() {
     let mut pretty = Pretty::new(Screen::PLAIN, || 80, "demo");
-    let tool = event("tool.failed", "fix-login", "coder", &json!({ "name": "cargo", "error": "exit 101\nsecond line" }));
+    let tool =
+        event("tool.failed", "fix-login", "coder", &json!({ "name": "cargo", "error": "exit 101\nsecond line" }));
     let expected = "09:00:01  fix-login           coder           ✗ cargo · exit 101\n\
                     \x20                                             second line\n";
     assert_eq!(written(&mut pretty, &[tool]), expected);

@@ -1,0 +1,156 @@
+//! One step of the fold (LOG.md L17): read checkpoint and log, fold, and write what changed, if nobody else did.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tidings_broker::limits::TRIM_ENTRIES_MAX;
+use tidings_broker::{CallError, CheckpointAnswer, CheckpointStep, Fields, Page, ReadError, Span};
+use tidings_protocol::entry::Entry;
+use tidings_protocol::fold::{FOLD_VERSION, State, StateError};
+use tidings_protocol::head::Head;
+use tidings_protocol::position::Position;
+use tidings_protocol::project::Project;
+
+use super::Janitor;
+
+/// Entries that one step folds.
+pub(super) const STEP_ENTRIES: usize = 1_000;
+
+/// Encoded bytes that one step asks for.
+const STEP_BYTES: usize = 8 * 1024 * 1024;
+
+/// How far a step came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The checkpoint stands at the head, and the log is within its retention.
+    Reached,
+    /// There is more to fold or to trim.
+    More,
+}
+
+/// Why there was no step.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Another janitor moved the checkpoint, or the store changed: the next step reads anew.
+    #[error("the checkpoint moved")]
+    Moved,
+    /// The fold failed, and the log was trimmed without it.
+    #[error("the fold failed: {0}")]
+    Fold(#[from] FoldError),
+}
+
+/// Why the fold failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FoldError {
+    /// The checkpoint gives no state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A newer version of the rules wrote the checkpoint: it is left to those who know them.
+    #[error("a newer version ({0}) of the rules wrote the checkpoint")]
+    Newer(u32),
+    /// The fold panicked.
+    #[error("the fold panicked")]
+    Panic,
+}
+
+impl Janitor {
+    /// Folds the next stretch of a project's log into its checkpoint, and trims behind it.
+    pub(super) async fn step(&mut self, project: &Project) -> Result<Progress, StepError> {
+        let (state, page) = match self.stretch(project).await? {
+            Ok(stretch) => stretch,
+            Err((error, head)) => return self.give_up(project, &head, error).await,
+        };
+        let from = state.position();
+        let more = page.entries.len() > STEP_ENTRIES;
+        let entries = &page.entries[..page.entries.len().min(STEP_ENTRIES)];
+        let Ok(mut state) = catch_unwind(AssertUnwindSafe(|| folded(state, entries))) else {
+            return self.give_up(project, &page.head, FoldError::Panic).await;
+        };
+        let to = state.position();
+        let step = CheckpointStep {
+            incarnation: page.head.incarnation.clone(),
+            from,
+            to,
+            version: FOLD_VERSION,
+            fields: state.touched(),
+            retention: self.settings.retention,
+            hard: false,
+        };
+        match self.broker.checkpoint(project.clone(), step).await? {
+            CheckpointAnswer::Done { trimmed } => {
+                self.metrics.on_step(trimmed);
+                self.cache.put(project, state);
+                let more = more || to.n() < page.head.last.n() || trimmed >= TRIM_ENTRIES_MAX;
+                Ok(if more { Progress::More } else { Progress::Reached })
+            }
+            CheckpointAnswer::Moved => {
+                self.metrics.moved.inc();
+                Err(StepError::Moved)
+            }
+            CheckpointAnswer::NewerVersion(version) => {
+                self.give_up(project, &page.head, FoldError::Newer(version)).await
+            }
+        }
+    }
+
+    /// The state at the checkpoint and what the log holds behind it, read so that both are of one history; or why there is
+    /// no state.
+    async fn stretch(&mut self, project: &Project) -> Result<Result<(State, Page), (FoldError, Head)>, StepError> {
+        if let Some(state) = self.cache.take(project) {
+            let page = self.read(project, state.position()).await?;
+            if page.head.checkpoint == state.position() {
+                return Ok(Ok((state, page)));
+            }
+        }
+        let at = self.broker.state(project.clone(), Fields::All).await?;
+        if at.version > FOLD_VERSION {
+            return Ok(Err((FoldError::Newer(at.version), at.head)));
+        }
+        let state = match State::from_fields(at.position, at.version, at.fields) {
+            Ok(state) => state.with_limits(self.settings.limits),
+            Err(error) => return Ok(Err((error.into(), at.head))),
+        };
+        let page = self.read(project, state.position()).await?;
+        // The incarnation that the step names is the page's, so both must come from one.
+        if page.head.checkpoint == state.position() && page.head.incarnation == at.head.incarnation {
+            Ok(Ok((state, page)))
+        } else {
+            Err(StepError::Moved)
+        }
+    }
+
+    async fn read(&self, project: &Project, checkpoint: Position) -> Result<Page, ReadError> {
+        self.broker.read(project.clone(), Span::After(checkpoint.id), STEP_BYTES).await
+    }
+
+    /// The fold failed: memory is freed all the same, at twice the retention.
+    async fn give_up(&mut self, project: &Project, head: &Head, error: FoldError) -> Result<Progress, StepError> {
+        tracing::error!(%project, %error, "the fold failed; the log is trimmed without it");
+        self.metrics.failures.inc();
+        let step = CheckpointStep {
+            incarnation: head.incarnation.clone(),
+            from: head.checkpoint,
+            to: head.checkpoint,
+            version: FOLD_VERSION,
+            fields: Vec::new(),
+            retention: self.settings.retention,
+            hard: true,
+        };
+        if let CheckpointAnswer::Done { trimmed } = self.broker.checkpoint(project.clone(), step).await? {
+            self.metrics.on_hard_trim(trimmed);
+        }
+        Err(error.into())
+    }
+}
+
+fn folded(mut state: State, entries: &[Entry]) -> State {
+    for entry in entries {
+        state.apply(entry);
+    }
+    state
+}
