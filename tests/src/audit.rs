@@ -10,6 +10,9 @@ use crate::viewer::{Kind, Record};
 /// Complaints that are spelled out.
 const COMPLAINTS_MAX: usize = 20;
 
+/// Causes of gaps.
+pub const CAUSES: [&str; 5] = ["deleted", "failover", "log_reset", "producer_dropped", "trimmed"];
+
 /// What was found for the viewers of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -19,8 +22,8 @@ pub struct Tally {
     pub connections: usize,
     /// Events told to them.
     pub told: usize,
-    /// Gaps told to them.
-    pub gaps: usize,
+    /// Gaps told to them, by [`CAUSES`].
+    pub gaps: [usize; CAUSES.len()],
     /// Acknowledged events behind a viewer's start that it was neither told nor told to be missing.
     pub missing: usize,
     /// Events told again.
@@ -95,7 +98,8 @@ impl Audit {
             };
             let mut excused = HashSet::new();
             for (_, gap) in &record.gaps {
-                tally.gaps += 1;
+                let cause = CAUSES.iter().position(|cause| *cause == gap.cause).expect("a documented cause");
+                tally.gaps[cause] += 1;
                 let missing = between(gap.after.n, gap.before.n);
                 excused.extend(missing.iter().map(|(id, _)| *id));
                 if gap.lost.is_some_and(|lost| lost != missing.len() as u64) {
@@ -120,7 +124,7 @@ impl Audit {
         sum.viewers += tally.viewers;
         sum.connections += tally.connections;
         sum.told += tally.told;
-        sum.gaps += tally.gaps;
+        sum.gaps.iter_mut().zip(tally.gaps).for_each(|(sum, gaps)| *sum += gaps);
         sum.missing += tally.missing;
         sum.duplicated += tally.duplicated;
         sum.out_of_order += tally.out_of_order;
@@ -144,11 +148,14 @@ impl Audit {
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (kind, tally) in &self.tallies {
-            let Tally { viewers, connections, told, gaps, missing, duplicated, out_of_order, .. } = tally;
+            let Tally { viewers, connections, told, missing, duplicated, out_of_order, .. } = tally;
+            let gaps = CAUSES.iter().zip(tally.gaps).filter(|(_, gaps)| *gaps > 0);
+            let gaps: Vec<String> = gaps.map(|(cause, gaps)| format!("{gaps} {cause}")).collect();
+            let gaps = if gaps.is_empty() { "none".to_owned() } else { gaps.join(", ") };
             writeln!(
                 f,
                 "  {:<10} {viewers} viewers, {connections} connections, {told} events told: missing {missing}, \
-                 duplicated {duplicated}, out of order {out_of_order}, misplaced {}, gaps {gaps} (miscounted {})",
+                 duplicated {duplicated}, out of order {out_of_order}, misplaced {}; gaps: {gaps} (miscounted {})",
                 kind.as_str(),
                 tally.misplaced,
                 tally.miscounted,

@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 
 use crate::wait::within;
 
-/// Longer than any service holds a request back.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than any service is silent on an open request.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// An answer, read to its end.
 #[derive(Debug, Clone)]
@@ -60,14 +60,14 @@ impl Answer {
 
 /// A client of its own connections: as another program would be.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build().expect("a client without TLS")
+    reqwest::Client::builder().read_timeout(SILENCE_MAX).no_proxy().build().expect("a client without TLS")
 }
 
 fn shared() -> &'static reqwest::Client {
     // Without kept connections: tests' runtimes come and go.
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        let builder = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().pool_max_idle_per_host(0);
+        let builder = reqwest::Client::builder().read_timeout(SILENCE_MAX).no_proxy().pool_max_idle_per_host(0);
         builder.build().expect("a client without TLS")
     })
 }

@@ -141,6 +141,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, subscribes: &A
 }
 
 fn is_subscribe(bytes: &[u8]) -> bool {
-    const WORD: &[u8] = b"SUBSCRIBE";
-    bytes.windows(WORD.len()).any(|window| window.eq_ignore_ascii_case(WORD))
+    // As a command's name on the wire; the word alone also stands in scripts.
+    const NAME: &[u8] = b"$9\r\nSUBSCRIBE\r\n";
+    bytes.windows(NAME.len()).any(|window| window.eq_ignore_ascii_case(NAME))
 }

@@ -15,6 +15,8 @@ pub(crate) mod writer;
 
 pub use subject::{MemorySubject, RedisSubject, Subject};
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 /// One case.
@@ -31,9 +33,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     all.into_iter().flatten()
 }
 
-/// A case that waits longer than this has failed: what it waits for does not come.
-#[cfg(test)]
-const CASE_SECONDS_MAX: u64 = 60;
+/// What takes longer than this does not come.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 macro_rules! cases {
     ($($name:ident)*) => {
@@ -63,6 +64,5 @@ use cases;
 
 #[cfg(test)]
 async fn run(case: impl Future<Output = ()>) {
-    let limit = std::time::Duration::from_secs(CASE_SECONDS_MAX);
-    tokio::time::timeout(limit, case).await.expect("the case ended");
+    tokio::time::timeout(WAIT_MAX, case).await.expect("the case ended");
 }

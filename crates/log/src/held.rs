@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tidings_protocol::entry::{Body, Entry, ForkNote};
+use tidings_protocol::frames::Marks;
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
@@ -114,7 +115,7 @@ impl Held {
             let mut bytes = Vec::with_capacity(events.iter().map(|event| event.json.len() + 160).sum());
             let mut ends = Vec::with_capacity(events.len());
             for (index, event) in events.iter().enumerate() {
-                encoding.event(&self.project, self.entry.position_of(index), event, Default::default(), &mut bytes);
+                encoding.event(&self.project, self.entry.position_of(index), event, Marks::default(), &mut bytes);
                 ends.push(u32::try_from(bytes.len()).expect("an entry is far below 4 GiB"));
             }
             Frames { bytes: bytes.into(), ends }

@@ -32,8 +32,8 @@ use step::Progress;
 /// How long a shard stays ours without renewal.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// A lease is renewed when it has less than this left.
-const LEASE_RENEW: Duration = Duration::from_secs(10);
+/// A lease is renewed when it has no more than this left, so that a round may be late by as much.
+const LEASE_LEFT_MIN: Duration = Duration::from_secs(5);
 
 /// How often all projects of our shards are looked at.
 const ROUND: Duration = Duration::from_secs(5);
@@ -42,10 +42,10 @@ const ROUND: Duration = Duration::from_secs(5);
 const HEADS_MAX: usize = 256;
 
 /// Writers that have not been used for this long are forgotten by a log (LOG.md L5).
-const WRITERS_KEPT: Duration = Duration::from_secs(3_600);
+const WRITERS_KEPT: Duration = Duration::from_hours(1);
 
 /// Producers (LOG.md L7).
-const PRODUCERS_KEPT: Duration = Duration::from_secs(24 * 3_600);
+const PRODUCERS_KEPT: Duration = Duration::from_hours(24);
 
 /// Settings of the janitor.
 #[derive(Debug, Clone, Copy)]
@@ -184,7 +184,7 @@ impl Janitor {
     async fn holds(&mut self, shard: u16) -> bool {
         let now = Instant::now();
         let slot = usize::from(shard);
-        if self.leases[slot].is_some_and(|until| until > now + (LEASE - LEASE_RENEW)) {
+        if self.leases[slot].is_some_and(|until| until > now + LEASE_LEFT_MIN) {
             return true;
         }
         let ttl_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);

@@ -133,7 +133,7 @@ impl Pages {
                         head: page.head,
                         trimmed_to: page.trimmed_to,
                     });
-                    self.shelve(&project, wish, page);
+                    self.shelve(&project, wish, &page);
                 }
                 Err(error) => {
                     tracing::debug!(%error, project = %project, "page read failed, will try again");
@@ -145,7 +145,7 @@ impl Pages {
     }
 
     /// Keeps a page and hands it to all who wait for something in it.
-    fn shelve(&self, project: &Project, wish: LogId, page: Arc<PageHeld>) {
+    fn shelve(&self, project: &Project, wish: LogId, page: &Arc<PageHeld>) {
         let mut shelves = self.shelves.lock();
         shelves.clock += 1;
         let clock = shelves.clock;

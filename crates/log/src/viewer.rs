@@ -45,6 +45,11 @@ impl Pull<'_> {
         self.bytes_left == 0 || self.events_left == 0
     }
 
+    /// Nothing more fits.
+    fn close(&mut self) {
+        self.bytes_left = 0;
+    }
+
     fn push(&mut self, frame: Bytes, events: usize) {
         self.bytes_left = self.bytes_left.saturating_sub(frame.len());
         self.events_left = self.events_left.saturating_sub(events);
@@ -81,7 +86,7 @@ pub struct Viewer {
     key: u64,
     /// The page being waited for while the cursor is off the ring.
     page: Option<BoxFuture<'static, Arc<PageHeld>>>,
-    /// The cursor is above the topic: wait until this many reads were begun and done before believing it.
+    /// The topic does not know the cursor's place: wait until this many reads were begun and done before believing it.
     ahead_until: Option<u64>,
 }
 
@@ -184,12 +189,7 @@ impl Viewer {
         }
         match self.cursor.relocate(machine.head()) {
             Relocated::Here => self.ahead_until = None,
-            Relocated::Ahead => return self.wait_or_reset(&machine, pull),
-            Relocated::Unknown => {
-                let gap = self.cursor.reset(machine.head());
-                self.tell_gap(&gap, pull);
-                return Step::Moved;
-            }
+            Relocated::Ahead | Relocated::Unknown => return self.wait_or_reset(&machine, pull),
         }
         if self.cursor.at() == machine.position() {
             if !self.cursor.wants_snapshot() {
@@ -214,7 +214,8 @@ impl Viewer {
         }
     }
 
-    /// The cursor lies above the head: another gateway knew more, or the log was reset. A read begun after now tells.
+    /// The cursor lies above the head, or on a branch that is not known: another gateway knew more (it crossed a fork
+    /// before this one), or the log was reset. A read begun after now tells.
     fn wait_or_reset(&mut self, machine: &Machine, pull: &mut Pull<'_>) -> Step {
         let (begun, done) = machine.reads();
         match self.ahead_until {
@@ -302,6 +303,10 @@ impl Viewer {
             let fit = frames.fit(start, pull.bytes_left).min(end).min(start.saturating_add(pull.events_left));
             self.topic.metrics().deliveries.inc_by((fit - start) as u64);
             pull.push(frames.slice(start..fit), fit - start);
+            if fit < end {
+                // The rest of the entry comes before anything behind it, however little would still fit.
+                pull.close();
+            }
             self.cursor.advance(entry.position_of(fit - 1));
             self.cursor.told();
             return;

@@ -12,6 +12,7 @@ mod item;
 mod lane;
 pub mod machine;
 pub mod metrics;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -189,12 +189,11 @@ async fn run(seed: u64) {
     history.other.broker.deaf.store(false, Ordering::Relaxed);
     for account in &mut accounts {
         let at = account.position;
-        let mut reader = match account.reader.take() {
-            Some(reader) => reader,
-            None => {
-                account.links += 1;
-                history.world.viewer(at).await
-            }
+        let mut reader = if let Some(reader) = account.reader.take() {
+            reader
+        } else {
+            account.links += 1;
+            history.world.viewer(at).await
         };
         loop {
             history.append(1).await;

@@ -43,6 +43,23 @@ async fn a_pull_stops_at_its_limits_and_the_next_goes_on() {
     assert_eq!(ids(&told), names(1..=10));
 }
 
+/// What no longer fits is never jumped over, even where something behind it would fit.
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_is_full_in_the_middle_of_an_entry_goes_on_there() {
+    let mut world = World::new(BIG_RING);
+    for _ in 0..4 {
+        world.say(5).await;
+    }
+    for bytes in (1..600).step_by(7) {
+        let mut viewer = world.viewer(Position::ZERO).await;
+        let mut told = Vec::new();
+        while told.len() < 20 {
+            told.extend(viewer.take(bytes, usize::MAX).await);
+        }
+        assert_eq!(ids(&told), names(1..=20), "at most {bytes} bytes a pull");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_viewer_off_the_ring_reads_shared_pages_and_comes_back() {
     let mut world = World::new(SMALL_RING);
@@ -203,6 +220,23 @@ async fn a_position_ahead_of_this_gateway_waits_for_it() {
     world.broker.deaf.store(false, Ordering::Relaxed);
     world.say(1).await;
     let told = roamed.until("E e4").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_behind_a_fork_that_this_gateway_has_not_crossed_waits_for_it() {
+    let mut world = World::new(BIG_RING);
+    let mut here = world.viewer(Position::ZERO).await;
+    world.say(1).await;
+    here.until("E e1").await;
+    world.broker.deaf.store(true, Ordering::Relaxed);
+    world.broker.inner.set_incarnation("another");
+    let ahead = world.say(2).await;
+    let mut roamed = world.viewer(ahead[1]).await;
+    world.broker.deaf.store(false, Ordering::Relaxed);
+    world.say(1).await;
+    let told = roamed.until("E e4").await;
+    assert_eq!(ids(&told), ["e4"], "{told:?}");
     assert_eq!(told.len(), 1, "{told:?}");
 }
 

@@ -180,7 +180,8 @@ pub(crate) fn whole(outcomes: Result<Vec<Outcome>, SubmitError>) -> Result<Respo
 
 fn published(results: Vec<EventResult>) -> Response {
     // Running counts go on over forks, so the highest is the newest.
-    let position = results.iter().filter_map(|result| result.position).max_by_key(|position| position.n());
+    let position =
+        results.iter().filter_map(|result| result.position).max_by_key(tidings_protocol::position::Position::n);
     let json = serde_json::to_vec(&Published { results, position }).expect("results have string keys only");
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Events)]
 #[serde(untagged)]
-#[allow(dead_code, reason = "it is only described")]
+#[allow(dead_code, clippy::large_enum_variant, reason = "it is only described")]
 pub(crate) enum EventsBody {
     /// One event.
     One(EventBody),

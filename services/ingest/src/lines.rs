@@ -2,7 +2,7 @@
 //! reported; the ones behind it are not harmed.
 
 /// A line, without its break.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     /// Its bytes.
     Whole(&'a [u8]),

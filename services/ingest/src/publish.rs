@@ -189,11 +189,9 @@ fn parse(inner: &Inner, head: &Head, headers: &HeaderMap, bytes: &[u8]) -> Resul
 
 /// Reads what stands before the body, and refuses what cannot be meant.
 fn head(project: &str, uri: &Uri, headers: &HeaderMap) -> Result<Head, Rejected> {
-    let project: Project = project
-        .parse()
-        .map_err(|error: tidings_protocol::project::ProjectError| {
-            Rejected::new(ErrorCode::InvalidProject, error.to_string())
-        })?;
+    let project: Project = project.parse().map_err(|error: tidings_protocol::project::ProjectError| {
+        Rejected::new(ErrorCode::InvalidProject, error.to_string())
+    })?;
     let content_type = single(headers, &header::CONTENT_TYPE)?;
     let format = intake::body_format(content_type, headers.contains_key(cloudevents::SPECVERSION_HEADER))
         .map_err(|fault| Rejected::from(fault).hint(header::ACCEPT, MEDIA_TYPES))?;

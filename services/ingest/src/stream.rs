@@ -40,7 +40,7 @@ const GROUP_BYTES: usize = 256 * 1024;
 const GROUP_LINES: usize = 1_000;
 
 /// How long a stream may send nothing. A blank line is enough to keep it.
-const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+const IDLE_MAX: Duration = Duration::from_mins(10);
 
 /// Pause before a group that found the writer busy is submitted again.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);

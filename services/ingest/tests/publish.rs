@@ -22,7 +22,8 @@ async fn events_are_answered_with_the_positions_at_which_they_stand() {
     let two = rig.publish(&format!("[{},{}]", event("b"), event("c"))).await;
     let log = rig.log();
     let stand: Vec<_> = log.iter().map(|(position, event)| (event.id.clone(), position.to_string())).collect();
-    for (result, (id, position)) in [&one["results"][0], &two["results"][0], &two["results"][1]].into_iter().zip(&stand) {
+    for (result, (id, position)) in [&one["results"][0], &two["results"][0], &two["results"][1]].into_iter().zip(&stand)
+    {
         assert_eq!((&result["id"], &result["position"]), (&json!(id), &json!(position)));
     }
     assert_eq!(stand.len(), 3);
@@ -77,9 +78,7 @@ async fn doubles_within_a_request_are_appended_once() {
 #[tokio::test]
 async fn producers_are_kept_in_sequence_and_fenced() {
     let rig = Rig::start().await;
-    let of = |epoch: u64, seq: u64| {
-        format!(r#"{{"type":"note","producer":{{"id":"p","epoch":{epoch},"seq":{seq}}}}}"#)
-    };
+    let of = |epoch: u64, seq: u64| format!(r#"{{"type":"note","producer":{{"id":"p","epoch":{epoch},"seq":{seq}}}}}"#);
     let first = rig.publish(&format!("[{},{}]", of(2, 1), of(2, 2))).await;
     assert_eq!(first["results"][1]["id"], "p:2:2");
     let again = rig.publish(&of(2, 1)).await;
@@ -98,12 +97,16 @@ async fn producers_are_kept_in_sequence_and_fenced() {
 #[tokio::test]
 async fn cloud_events_are_taken_in_three_modes() {
     let rig = Rig::start().await;
-    let cloud = |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"note","data":{{"n":1}}}}"#);
+    let cloud =
+        |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"note","data":{{"n":1}}}}"#);
     let structured = rig.post(&[CLOUD], cloud("1")).await;
     assert_eq!(structured.status, 200, "{}", structured.body);
     let batch_type = ("content-type", "application/cloudevents-batch+json");
     let batch = rig.post(&[batch_type], format!("[{},{}]", cloud("2"), cloud("1"))).await.json();
-    assert_eq!((&batch["results"][0]["status"], &batch["results"][1]["status"]), (&json!("appended"), &json!("duplicate")));
+    assert_eq!(
+        (&batch["results"][0]["status"], &batch["results"][1]["status"]),
+        (&json!("appended"), &json!("duplicate"))
+    );
     let binary = [
         ("content-type", "text/plain"),
         ("ce-specversion", "1.0"),
@@ -203,7 +206,8 @@ async fn all_faults_of_an_array_are_named() {
     let answer = rig.post(&[JSON], body).await;
     answer.assert_problem(422, "invalid_event");
     let errors = answer.json()["errors"].clone();
-    let places: Vec<_> = errors.as_array().expect("errors").iter().map(|e| (e["index"].clone(), e["code"].clone())).collect();
+    let places: Vec<_> =
+        errors.as_array().expect("errors").iter().map(|e| (e["index"].clone(), e["code"].clone())).collect();
     assert_eq!(places, [(json!(1), json!("unknown_field")), (json!(2), json!("missing_field"))]);
     assert!(rig.log().is_empty());
 }
@@ -356,7 +360,8 @@ async fn requests_are_counted_by_their_code() {
 #[tokio::test]
 async fn the_routes_are_described() {
     let rig = Rig::start().await;
-    let document: serde_json::Value = serde_json::from_str(&rig.ingest.openapi().to_json().expect("JSON")).expect("JSON");
+    let document: serde_json::Value =
+        serde_json::from_str(&rig.ingest.openapi().to_json().expect("JSON")).expect("JSON");
     assert!(document["openapi"].as_str().expect("a version").starts_with("3.1"), "{}", document["openapi"]);
     let post = &document["paths"]["/v1/projects/{project}/events"]["post"];
     for media_type in ["application/json", "application/x-ndjson", "application/cloudevents+json"] {

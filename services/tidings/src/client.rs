@@ -94,6 +94,9 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
         innermost = source;
     }
     let text = innermost.to_string();
+    if ["end of file before message length reached", "connection closed before message completed"].contains(&&*text) {
+        return "the connection was cut".to_owned();
+    }
     // The system's number for it tells people nothing.
     let words = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
     let mut letters = words.chars();

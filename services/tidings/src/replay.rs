@@ -12,7 +12,7 @@ mod recording;
 mod swe_agent;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::client::Address;
-use crate::client::draft::Draft;
 use crate::client::publisher::{News, Publisher};
 use crate::client::refusal::Refusal;
+use crate::terminal::plain::plain;
 use progress::Progress;
 use recording::{Recording, Step};
 
@@ -97,12 +97,7 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-async fn play(
-    publisher: &mut Publisher,
-    steps: &[Step],
-    speed: f64,
-    progress: &mut Progress,
-) -> Result<(), Refusal> {
+async fn play(publisher: &mut Publisher, steps: &[Step], speed: f64, progress: &mut Progress) -> Result<(), Refusal> {
     let mut due = Instant::now();
     let mut at = 0;
     while at < steps.len() {
@@ -174,33 +169,28 @@ fn renamed(session: &str, run: &str) -> String {
 
 fn introduction(flags: &Flags, recording: &Recording, sessions: &[String]) -> String {
     const SHOWN: usize = 3;
+    let shown: Vec<_> = sessions.iter().take(SHOWN).map(|name| plain(name)).collect();
+    let more = if sessions.len() > SHOWN { format!(" and {} more", sessions.len() - SHOWN) } else { String::new() };
     let mut text = format!(
-        "{}: {}, {} events{} into project {}, {}\n",
-        flags.file.display(),
+        "Replaying {}: {}, {} events.\n\n  watch    {}\n",
+        plain(&flags.file.display().to_string()),
         recording.format.name(),
         recording.steps.len(),
-        match sessions {
-            [] => String::new(),
-            [one] => format!(" of session {}", crate::terminal::plain::plain(one)),
-            many => format!(" of {} sessions", many.len()),
-        },
-        flags.project,
         flags.url.page(&flags.project),
     );
+    if !sessions.is_empty() {
+        let _ = writeln!(text, "  session  {}{more}", shown.join(", "));
+    }
     for (count, what) in [
         (recording.gaps, "gap rows are left out: what they stand for is not in the file"),
         (recording.reserved, "events are left out: only a server says such things"),
         (recording.cut, "texts were too long and are cut"),
     ] {
         if count > 0 {
-            text.push_str(&format!("  {count} {what}\n"));
+            let _ = writeln!(text, "  note     {count} {what}");
         }
     }
-    if sessions.len() > 1 {
-        let shown: Vec<_> = sessions.iter().take(SHOWN).map(|name| crate::terminal::plain::plain(name)).collect();
-        let more = if sessions.len() > SHOWN { ", .." } else { "" };
-        text.push_str(&format!("  sessions: {}{more}\n", shown.join(", ")));
-    }
+    text.push_str("  stop     Ctrl-C\n\n");
     text
 }
 

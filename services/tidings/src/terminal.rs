@@ -30,6 +30,7 @@ impl Screen {
     }
 
     /// An output without any of it: a file or a pipe.
+    #[cfg(test)]
     pub(crate) const PLAIN: Screen = Screen { redraws: false, colours: false, columns: COLUMNS_DEFAULT };
 }
 

@@ -158,7 +158,8 @@ async fn ids_leave_by_time(subject: &mut dyn Subject) {
 
 async fn a_newer_format_is_refused(subject: &mut dyn Subject) {
     let mut writer = Writer::join(subject.broker(), "p").await;
-    writer.take(plain(1)).await;
+    let call = writer.call(Some(plain(1)));
+    let last = writer.take(plain(1)).await;
     let step = super::fold::step(&writer.head().await, Position::ZERO);
     subject.set_format(&project("p"), 2).await;
     let broker = subject.broker();
@@ -169,7 +170,10 @@ async fn a_newer_format_is_refused(subject: &mut dyn Subject) {
     assert_eq!(broker.heads(vec![project("p")]).await, Err(newer.clone()));
     assert_eq!(broker.state(project("p"), Fields::All).await, Err(newer));
     assert!(broker.checkpoint(project("p"), step).await.is_err());
+    subject.clock().set(subject.clock().now_ms() + 10);
     broker.sweep(project("p"), 0, 0).await.expect("it leaves the log alone");
     subject.set_format(&project("p"), 1).await;
-    assert_eq!(writer.head().await.last.n(), 1, "nothing was written");
+    assert_eq!(writer.head().await.last, last, "nothing was written");
+    let known = Answer::Appended { last, count: 1, publish_error: None };
+    assert_eq!(writer.send(call).await, known, "and nothing swept");
 }

@@ -11,6 +11,7 @@ use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::{Answer, AppendBatch, AppendCall, Broker, DedupeWindow, ProducerStep, Refusal, RefusalWhy, Sink};
 
@@ -157,7 +158,8 @@ impl Ear {
     /// Waits until what it has heard is as wanted.
     pub(crate) async fn until(&self, wanted: impl Fn(&Heard) -> bool) -> Heard {
         let mut count = self.count.subscribe();
-        count.wait_for(|_| wanted(&self.heard.lock())).await.expect("the sender is in self");
+        let wait = count.wait_for(|_| wanted(&self.heard.lock()));
+        let _ = timeout(super::WAIT_MAX, wait).await.expect("it is heard in time").expect("the sender is in self");
         self.heard()
     }
 }

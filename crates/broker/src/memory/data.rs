@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_protocol::entry::{Body, Entry};
-use tidings_protocol::head::{Fork, Head};
+use tidings_protocol::head::{Fork, Head, LOG_FORMAT};
 use tidings_protocol::position::{Branch, Position};
 
 use super::ids::Ids;
@@ -176,6 +176,9 @@ impl LogData {
 
     /// See [`Index::sweep`](crate::Index::sweep).
     pub fn sweep(&mut self, now_ms: u64, writers_ms: u64, producers_ms: u64) {
+        if self.format > LOG_FORMAT {
+            return;
+        }
         self.writers.retain(|_, writer| writer.used_ms.saturating_add(writers_ms) >= now_ms);
         self.producers.retain(|_, producer| producer.used_ms.saturating_add(producers_ms) >= now_ms);
     }

@@ -40,7 +40,10 @@ impl Metrics {
             failures: counter("tidings_ingest_fold_failures_total", "Folds that failed.")?,
             trimmed: counter("tidings_ingest_trimmed_entries_total", "Entries trimmed from logs.")?,
             hard_trimmed: counter("tidings_ingest_hard_trimmed_entries_total", "Entries trimmed without a fold.")?,
-            behind: gauge("tidings_ingest_checkpoints_behind_events", "Events that checkpoints lacked at the last round.")?,
+            behind: gauge(
+                "tidings_ingest_checkpoints_behind_events",
+                "Events that checkpoints lacked at the last round.",
+            )?,
             leases: gauge("tidings_ingest_index_leases", "Index shards that this process looks after.")?,
         })
     }

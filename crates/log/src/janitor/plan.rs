@@ -13,10 +13,10 @@ use super::activity::STEP_EVENTS;
 const STEP_AFTER: Duration = Duration::from_secs(10);
 
 /// A quiet project is trimmed by age this often.
-const TRIM_EVERY: Duration = Duration::from_secs(5 * 60);
+const TRIM_EVERY: Duration = Duration::from_mins(5);
 
 /// Idle writers and producers are looked for this often.
-const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
 
 /// A project whose step failed is left alone for so long.
 const FAILED_PAUSE: Duration = Duration::from_secs(30);

@@ -3,7 +3,9 @@
 use prost::Message as _;
 use tidings_broker::clock::ManualClock;
 use tidings_broker::memory::MemoryBroker;
-use tidings_broker::{Answer, AppendBatch, AppendCall, CheckpointStep, DedupeWindow, Fields, Index as _, Log as _, Span};
+use tidings_broker::{
+    Answer, AppendBatch, AppendCall, CheckpointStep, DedupeWindow, Fields, Index as _, Log as _, Span,
+};
 use tidings_protocol::fold::{FOLD_VERSION, State};
 use tidings_protocol::position::{Branch, LogId, Position};
 use tidings_protocol::wire;

@@ -58,18 +58,14 @@ impl Viewer {
             let next = (bytes < STRETCH_BYTES)
                 .then(|| entries.next_if(|next| next.fork().is_none() && next.entry().first_id().n <= top))
                 .flatten();
-            match next {
-                Some(next) => {
-                    held = next;
-                    start = 0;
+            let Some(next) = next else {
+                if self.tell_stretch(held, &mut stretch, pull) && end > 0 {
+                    self.cursor.advance(held.entry().position_of(end - 1));
                 }
-                None => {
-                    if self.tell_stretch(held, &mut stretch, pull) && end > 0 {
-                        self.cursor.advance(held.entry().position_of(end - 1));
-                    }
-                    return;
-                }
-            }
+                return;
+            };
+            held = next;
+            start = 0;
         }
     }
 

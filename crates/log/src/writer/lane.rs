@@ -3,7 +3,6 @@
 //! The task owns the machine; submitters only push into the inbox and wake it. It ends when nothing waits, and leaves the
 //! machine in the lane, so that numbers and what was acknowledged outlive idle times.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::budget::Share;
 use super::draw::Chance;
 use super::item::Item;
 use super::machine::{Done, Failure, Machine, Note, Outcome};
+use super::waiting::Waiting;
 use super::{Shared, SubmitError};
 
 /// A sending without an answer is unknown after this time.
@@ -112,11 +112,11 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, parked: Parked) {
     let mut parked = Some(parked);
     while let Some(core) = parked {
         let Parked { machine, entered, requests } = core;
-        let waiting = Waiting { requests: HashMap::default(), next: requests, earliest: None };
+        let waiting = Waiting::new(requests);
         let mut task = Task { shared: &shared, lane: &lane, machine, entered, waiting, retry_at: None, sent: None };
         task.work().await;
         let Task { machine, entered, waiting, .. } = task;
-        parked = lane.park(Parked { machine, entered, requests: waiting.next });
+        parked = lane.park(Parked { machine, entered, requests: waiting.next() });
     }
     shared.metrics.writing.dec();
 }
@@ -147,7 +147,7 @@ impl<'a> Task<'a> {
             let now = Instant::now();
             self.expire(now);
             if call.is_none() {
-                let over = self.machine.is_idle() || (self.shared.is_draining() && self.waiting.requests.is_empty());
+                let over = self.machine.is_idle() || (self.shared.is_draining() && self.waiting.is_empty());
                 if over {
                     return;
                 }
@@ -156,7 +156,7 @@ impl<'a> Task<'a> {
                 }
             }
             let until = call.as_ref().map(|(_, until)| *until).or(self.retry_at);
-            let wake_at = [until, self.waiting.earliest].into_iter().flatten().min();
+            let wake_at = [until, self.waiting.earliest()].into_iter().flatten().min();
             let answered = async {
                 match &mut call {
                     Some((future, _)) => future.await,
@@ -306,90 +306,6 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// The requests whose events the machine has.
-struct Waiting {
-    requests: HashMap<u64, Open, foldhash::fast::RandomState>,
-    next: u64,
-    /// No deadline is before this.
-    earliest: Option<Instant>,
-}
-
-/// A request that is not answered yet.
-struct Open {
-    results: Vec<Option<Outcome>>,
-    left: usize,
-    failure: Option<Failure>,
-    deadline: Instant,
-    reply: oneshot::Sender<Result<Vec<Outcome>, SubmitError>>,
-    _share: Share,
-}
-
-impl Waiting {
-    fn add(&mut self, request: Request, machine: &mut Machine) {
-        let key = self.next;
-        self.next += 1;
-        let Request { items, deadline, reply, share } = request;
-        let open =
-            Open { results: vec![None; items.len()], left: items.len(), failure: None, deadline, reply, _share: share };
-        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-        self.requests.insert(key, open);
-        for mut item in items {
-            for slot in &mut item.slots {
-                slot.request = key;
-            }
-            machine.push(item);
-        }
-    }
-
-    fn settle(&mut self, done: Done) {
-        // One whose deadline passed has been answered.
-        let Some(open) = self.requests.get_mut(&done.slot.request) else { return };
-        match done.verdict {
-            Ok(outcome) => open.results[done.slot.index as usize] = Some(outcome),
-            Err(why) => open.failure = Some(open.failure.map_or(why, |first| worse(first, why))),
-        }
-        open.left -= 1;
-        if open.left == 0
-            && let Some(open) = self.requests.remove(&done.slot.request)
-        {
-            open.answer();
-        }
-    }
-
-    fn give_up(&mut self, key: u64, why: Failure) {
-        if let Some(mut open) = self.requests.remove(&key) {
-            open.failure = Some(open.failure.map_or(why, |first| worse(first, why)));
-            open.answer();
-        }
-    }
-
-    /// Requests whose deadline has passed.
-    fn expired(&mut self, now: Instant) -> Vec<u64> {
-        if self.earliest.is_none_or(|earliest| now < earliest) {
-            return Vec::new();
-        }
-        let late = self.requests.iter().filter(|(_, open)| open.deadline <= now).map(|(key, _)| *key).collect();
-        self.earliest = self.requests.values().map(|open| open.deadline).filter(|deadline| *deadline > now).min();
-        late
-    }
-}
-
-impl Open {
-    fn answer(self) {
-        let answer = match self.failure {
-            Some(why) => Err(SubmitError { why, results: self.results }),
-            None => Ok(self.results.into_iter().flatten().collect()),
-        };
-        // A caller that went away does not take its events back.
-        let _ = self.reply.send(answer);
-    }
-}
-
-/// Of two failures in one request, the one that promises less.
-fn worse(first: Failure, second: Failure) -> Failure {
-    if first == Failure::OutcomeUnknown { first } else { second }
 }
 
 /// Makes a lane usable again after its task panicked: under a new writer id, since the machine is gone.

@@ -28,7 +28,7 @@ use super::item::{self, Item};
 use forks::{Acknowledged, Freed};
 
 /// How long a sending without an answer is sent again; then its bytes are given up.
-pub const UNKNOWN_MAX: Duration = Duration::from_secs(10 * 60);
+pub const UNKNOWN_MAX: Duration = Duration::from_mins(10);
 
 /// What the machine cannot make itself.
 pub trait Draw {

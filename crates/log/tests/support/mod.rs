@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 
 /// Events as lines: `E id position [was] [seen]`, `G cause after position lost certain`, `S position state`,
 /// `C position id,id`, `A position`.
-pub struct Lines;
+pub(crate) struct Lines;
 
 impl Encoding for Lines {
     fn slot(&self) -> Slot {
@@ -69,7 +69,7 @@ impl Encoding for Lines {
 }
 
 /// The memory broker with a channel that loses messages without a word while `deaf`, and counts reads.
-pub struct Lossy {
+pub(crate) struct Lossy {
     pub inner: MemoryBroker,
     pub deaf: Arc<AtomicBool>,
     pub reads: AtomicU64,
@@ -145,7 +145,7 @@ impl Probe for Lossy {
 }
 
 /// One project, one gateway's hub.
-pub struct World {
+pub(crate) struct World {
     pub broker: Arc<Lossy>,
     pub hub: Hub,
     pub project: Project,
@@ -157,12 +157,12 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(ring_bytes_max: usize) -> World {
+    pub(crate) fn new(ring_bytes_max: usize) -> World {
         World::over(MemoryBroker::new(), ring_bytes_max)
     }
 
     /// Another gateway over the same store.
-    pub fn sharing(world: &World, ring_bytes_max: usize) -> World {
+    pub(crate) fn sharing(world: &World, ring_bytes_max: usize) -> World {
         World::over(world.broker.inner.clone(), ring_bytes_max)
     }
 
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// Appends events of these ids in one entry, healing the writer's view of the branch as often as needed.
-    pub async fn append(&mut self, events: Vec<wire::Event>) -> Vec<Position> {
+    pub(crate) async fn append(&mut self, events: Vec<wire::Event>) -> Vec<Position> {
         let count = u32::try_from(events.len()).expect("few");
         let batch = AppendBatch {
             ids: (0..).zip(&events).filter(|(_, e)| e.id_from_runner).map(|(i, e)| (i, e.id.clone())).collect(),
@@ -218,7 +218,7 @@ impl World {
     }
 
     /// Lets the log be born or fork.
-    pub async fn sync(&mut self) -> Head {
+    pub(crate) async fn sync(&mut self) -> Head {
         loop {
             match self.call(None).await {
                 Answer::Synced(head) => {
@@ -244,19 +244,19 @@ impl World {
     }
 
     /// Appends `count` events with ids `e1`, `e2`, ... in one entry.
-    pub async fn say(&mut self, count: u64) -> Vec<Position> {
+    pub(crate) async fn say(&mut self, count: u64) -> Vec<Position> {
         let events = (0..count).map(|_| self.event()).collect();
         self.append(events).await
     }
 
     /// The next event.
-    pub fn event(&mut self) -> wire::Event {
+    pub(crate) fn event(&mut self) -> wire::Event {
         self.ids += 1;
         event(&format!("e{}", self.ids))
     }
 
     /// Trims everything but the newest `events` events.
-    pub async fn trim(&mut self, events: u64) {
+    pub(crate) async fn trim(&mut self, events: u64) {
         let stored = self.broker.state(self.project.clone(), Fields::All).await.expect("there");
         let step = CheckpointStep {
             incarnation: stored.head.incarnation.clone(),
@@ -272,11 +272,11 @@ impl World {
     }
 
     /// A viewer behind `at`.
-    pub async fn viewer(&self, at: Position) -> Reader {
+    pub(crate) async fn viewer(&self, at: Position) -> Reader {
         self.viewer_with(at, Lag::Full, SnapshotWish::No, Filter::default()).await
     }
 
-    pub async fn viewer_with(&self, at: Position, lag: Lag, snapshot: SnapshotWish, filter: Filter) -> Reader {
+    pub(crate) async fn viewer_with(&self, at: Position, lag: Lag, snapshot: SnapshotWish, filter: Filter) -> Reader {
         let topic = self.hub.topic(&self.project);
         topic.started().await;
         let wake = Arc::new(Wake::default());
@@ -291,7 +291,7 @@ impl Drop for World {
     }
 }
 
-pub fn event(id: &str) -> wire::Event {
+pub(crate) fn event(id: &str) -> wire::Event {
     let json = format!("{{\"type\":\"log\",\"id\":\"{id}\",\"data\":{{}}}}");
     wire::Event {
         json: json.into(),
@@ -304,14 +304,14 @@ pub fn event(id: &str) -> wire::Event {
 }
 
 /// A viewer and its connection.
-pub struct Reader {
+pub(crate) struct Reader {
     pub viewer: Viewer,
     wake: Arc<Wake>,
 }
 
 impl Reader {
     /// Takes frames until there is at least one line, at most so many bytes and events.
-    pub async fn take(&mut self, bytes: usize, events: usize) -> Vec<String> {
+    pub(crate) async fn take(&mut self, bytes: usize, events: usize) -> Vec<String> {
         let mut out = Vec::new();
         poll_fn(|cx| {
             self.wake.register(cx.waker());
@@ -325,25 +325,25 @@ impl Reader {
     }
 
     /// Takes everything that is there or comes until `last` is told, by its line's beginning.
-    pub async fn until(&mut self, last: &str) -> Vec<String> {
+    pub(crate) async fn until(&mut self, last: &str) -> Vec<String> {
         self.until_any(&[last]).await
     }
 
     /// The same for whichever comes first.
-    pub async fn until_any(&mut self, last: &[&str]) -> Vec<String> {
+    pub(crate) async fn until_any(&mut self, last: &[&str]) -> Vec<String> {
         let mut all = Vec::new();
         while !all.iter().any(|line: &String| last.iter().any(|last| line.starts_with(last))) {
-            let taking = tokio::time::timeout(Duration::from_secs(60), self.take(1 << 20, usize::MAX));
+            let taking = tokio::time::timeout(Duration::from_mins(1), self.take(1 << 20, usize::MAX));
             match taking.await {
                 Ok(lines) => all.extend(lines),
-                Err(_) => panic!("{last:?} never came: {all:#?}"),
+                Err(elapsed) => panic!("{last:?} never came ({elapsed}): {all:#?}"),
             }
         }
         all
     }
 
     /// What is there now without waiting (pages excepted).
-    pub async fn now(&mut self) -> Vec<String> {
+    pub(crate) async fn now(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         poll_fn(|cx| {
             self.wake.register(cx.waker());
@@ -371,6 +371,6 @@ fn lines(frames: &[Bytes]) -> Vec<String> {
 }
 
 /// The ids of the events told, in order.
-pub fn ids(lines: &[String]) -> Vec<&str> {
+pub(crate) fn ids(lines: &[String]) -> Vec<&str> {
     lines.iter().filter_map(|line| line.strip_prefix("E ")?.split(' ').next()).collect()
 }

@@ -98,7 +98,8 @@ impl Group {
             Line::Whole(line) => line,
             Line::TooLong(bytes) => {
                 let code = ErrorCode::LineTooLarge;
-                let fault = FieldProblem::new(code).limit(inner.limits.line_bytes_max, bytes).expected("too many bytes");
+                let fault =
+                    FieldProblem::new(code).limit(inner.limits.line_bytes_max, bytes).expected("too many bytes");
                 self.lines.push((number, Some(fault.into())));
                 return;
             }

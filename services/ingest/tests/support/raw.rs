@@ -55,7 +55,7 @@ impl Raw {
         loop {
             if let Some((line, rest)) = self.text.split_once('\n') {
                 let value = serde_json::from_str(line).expect("a line of JSON");
-                self.text = rest.to_owned();
+                self.text = rest.into();
                 return Some(value);
             }
             let size = usize::from_str_radix(&self.raw_line().await, 16).ok()?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Response, StatusCode};
+use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::problem::Problem;
 
 use crate::terminal::plain::plain;
@@ -45,7 +46,7 @@ impl Refusal {
         let known = self.problem.as_ref().and_then(Problem::error_code);
         let by_status = self.status.is_server_error()
             || matches!(self.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-        known.map_or(by_status, |code| code.is_retryable())
+        known.map_or(by_status, ErrorCode::is_retryable)
     }
 
     /// When to come back, if the server says.

@@ -123,11 +123,7 @@ impl<'a> Scene<'a> {
             self.does(agent, "message.delta", &json!({ "message_id": message_id, "text": piece }));
             self.at += Duration::from_secs_f64(self.rng.random_range(TOKEN_PACE));
         }
-        self.does(
-            agent,
-            "message.completed",
-            &json!({ "message_id": message_id, "role": "assistant", "text": text }),
-        );
+        self.does(agent, "message.completed", &json!({ "message_id": message_id, "role": "assistant", "text": text }));
         let words = u32::try_from(text.split(' ').count()).unwrap_or(u32::MAX);
         let read = self.number(900..6_000);
         self.spends(agent, read, words * 4 / 3);
@@ -143,7 +139,7 @@ impl<'a> Scene<'a> {
             self.does(agent, "reasoning.step", &step);
         }
         self.wait(0.7);
-        let took = (self.at - begin).as_secs_f64();
+        let took = self.at.saturating_sub(begin).as_secs_f64();
         let took = (took * 100.0).round() / 100.0;
         let confidence = f64::from(self.number(70..96)) / 100.0;
         self.does(
@@ -174,7 +170,7 @@ impl<'a> Scene<'a> {
         self.does(agent, "tool.started", &json!({ "call_id": call, "name": tool, "input": input }));
         let begin = self.at;
         self.wait(seconds);
-        (call, u64::try_from((self.at - begin).as_millis()).unwrap_or(u64::MAX))
+        (call, u64::try_from(self.at.saturating_sub(begin).as_millis()).unwrap_or(u64::MAX))
     }
 
     /// One agent turns to another. `kind`: handoff, delegation, question or review.
@@ -187,7 +183,7 @@ impl<'a> Scene<'a> {
     /// Asks a person, who answers after about so many seconds.
     pub(super) fn asks(&mut self, agent: &str, question: &str, options: [&str; 2], seconds: f64, by: &str) {
         let approval = self.name("approval");
-        self.status(agent, "waiting", 0, "Waiting for a person");
+        self.does(agent, "agent.status", &json!({ "status": "waiting", "message": "Waiting for a person" }));
         let data = json!({ "approval_id": approval, "question": question, "options": options });
         self.does(agent, "approval.requested", &data);
         self.wait(seconds);

@@ -151,15 +151,18 @@ impl Recording {
     pub(super) fn read(bytes: &[u8], name: &str) -> Result<Recording, Faults> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             Fault::new(Place::Line(line), "is not UTF-8")
         })?;
         let name = name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("replay");
         let recording = match serde_json::from_str::<Value>(text) {
-            Ok(Value::Object(file)) if file.get("trajectory").is_some_and(Value::is_array) => swe_agent::map(&file, name)?,
+            Ok(Value::Object(file)) if file.get("trajectory").is_some_and(Value::is_array) => {
+                swe_agent::map(&file, name)?
+            }
             Ok(Value::Array(list)) if list.iter().any(ag_ui::is_event) => ag_ui::map(&[(None, &list)], name)?,
             Ok(Value::Object(file)) if is_traces(&file) => {
-                let traces = file.iter().filter_map(|(name, list)| Some((Some(name.as_str()), list.as_array()?.as_slice())));
+                let traces =
+                    file.iter().filter_map(|(name, list)| Some((Some(name.as_str()), list.as_array()?.as_slice())));
                 ag_ui::map(&traces.collect::<Vec<_>>(), name)?
             }
             Ok(Value::Object(file)) if file.get("events").is_some_and(Value::is_array) => native::list_in_object(text)?,

@@ -120,11 +120,22 @@ pub(super) fn describe(event: &Event) -> Words {
             whole(sign, style, text("message").into_owned())
         }
         "alert" => whole("!", Style::Bad, joined(&[&text("level"), &text("component"), &text("message")])),
-        "output" => whole("▤", Style::Plain, joined(&[&text("kind"), &text("content")])),
+        "output" => {
+            let (kind, content) = (text("kind"), text("content"));
+            // What has lines of its own begins on one.
+            let is_block = content.trim().contains('\n') && !kind.is_empty();
+            let shown = if is_block { format!("{kind}\n{content}") } else { joined(&[&kind, &content]) };
+            whole("▤", Style::Plain, shown)
+        }
         "message.completed" => {
             let role = text("role");
             let who = if role == "assistant" { "" } else { &*role };
             whole("❝", Style::Plain, joined(&[who, &text("text")]))
+        }
+        "memory.updated" => {
+            let count = text("count");
+            let count = if count.is_empty() { String::new() } else { format!("{count} entries") };
+            line("·", Style::Dim, joined(&["memory", &text("store"), &text("operation"), &count]))
         }
         "reasoning.started" => whole("∴", Style::Dim, joined(&["reasons", &text("mode"), &text("problem")])),
         "reasoning.step" => {
@@ -135,6 +146,10 @@ pub(super) fn describe(event: &Event) -> Words {
         "tool.started" => line("→", Style::Plain, joined(&[&text("name"), &text("input")])),
         "tool.completed" => line("✓", Style::Good, joined(&[&text("name"), &event.took(), &text("output")])),
         "tool.failed" => whole("✗", Style::Bad, joined(&[&text("name"), &event.took(), &text("error")])),
+        "swarm.topology" => {
+            let agents = event.data.get("agents").and_then(Value::as_array).map_or(0, Vec::len);
+            line("·", Style::Dim, joined(&["topology", &text("topology"), &format!("{agents} agents")]))
+        }
         "usage" => {
             let tokens = format!("{} tokens in, {} out", text("input_tokens"), text("output_tokens"));
             let cost = event.number("cost_usd").map_or_else(String::new, |cost| format!("${cost:.4}"));
@@ -150,7 +165,7 @@ pub(super) fn describe(event: &Event) -> Words {
             whole("!", Style::Good, joined(&[&format!("answered: {}", text("decision")), &format!("by {by}")]))
         }
         kind => {
-            let failed = kind.ends_with(".failed") || kind.ends_with(".error");
+            let failed = matches!(kind.rsplit('.').next(), Some("failed" | "error"));
             let data = match &event.data {
                 Value::Null => String::new(),
                 Value::Object(members) => {

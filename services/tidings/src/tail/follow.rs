@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(50);
 const RETRY_DEFAULT: Duration = Duration::from_secs(1);
 
 /// The longest pause that a draining server may ask for.
-const DRAIN_PAUSE_MAX: Duration = Duration::from_secs(60);
+const DRAIN_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// What a follower tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

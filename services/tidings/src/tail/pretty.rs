@@ -175,7 +175,7 @@ impl Pretty {
     fn settle(&mut self, growing: &Growing) {
         self.changed = true;
         let lead = if growing.is_cut { "… " } else { "" };
-        let text = format!("{lead}{} …", growing.text);
+        let text = format!("{lead}{} …", growing.text.trim_end());
         let words = Words { sign: "❝", style: Style::Plain, text, whole: true };
         self.line(&growing.time, &growing.session, &growing.agent, &words, false);
     }
@@ -220,7 +220,7 @@ impl Pretty {
                 out.push('\n');
             }
         } else {
-            style.write(self.screen, &fit(&plain(text.trim()), columns), &mut out);
+            style.write(self.screen, &fit(&plain(&one_line(&text)), columns), &mut out);
             out.push('\n');
         }
         self.out = out;
@@ -233,7 +233,7 @@ impl Pretty {
         out.push(' ');
         // One column stays free: some terminals wrap when the last one is written.
         let columns = self.screen.columns.saturating_sub(margin + 3);
-        out.push_str(&fit_end(&plain(growing.text.trim_start()), columns));
+        out.push_str(&fit_end(&plain(&one_line(&growing.text)), columns));
         out.push('\n');
     }
 
@@ -263,11 +263,15 @@ fn tag(name: &str) -> u8 {
     u8::try_from(hash % u32::from(TAGS)).unwrap_or(0)
 }
 
+/// A text with each stretch of white space, line breaks too, as one space.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The lines of a text, each plain and at most so wide; broken between words where that is possible.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    for line in text.trim().split('\n') {
-        let line = line.trim_end_matches('\r');
+    for line in text.trim().lines() {
         let line = plain(line);
         let mut current = String::new();
         let mut used = 0;
@@ -291,6 +295,9 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
             }
         }
         lines.push(current);
+    }
+    if lines.is_empty() {
+        lines.push(String::new());
     }
     lines
 }

@@ -1,4 +1,5 @@
 //! Each rule of L5, L6, L7 and L9 (with a memory of 0) on scripted answers.
+#![allow(clippy::unnecessary_wraps, reason = "a script holds answers and failures alike")]
 
 use super::*;
 use crate::writer::draw::gap_event;

@@ -36,7 +36,9 @@ pub(super) fn play(scene: &mut Scene<'_>) {
     scene.log("coder-1", "info", "Dry run: 0 rows changed, longest lock 38 ms");
     scene.asks(
         "coder-1",
-        &format!("Run the migration of {table} on staging? It copies {rows}.4 million rows and takes about six minutes."),
+        &format!(
+            "Run the migration of {table} on staging? It copies {rows}.4 million rows and takes about six minutes."
+        ),
         ["run it", "not now"],
         7.0,
         "maya",
