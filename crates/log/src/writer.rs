@@ -41,9 +41,6 @@ pub use metrics::Metrics;
 /// How long a request waits for its answer unless its caller says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Projects whose writers are remembered; above it idle ones are forgotten.
-const LANES_MAX: usize = 65_536;
-
 /// Settings of the writers.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -51,11 +48,13 @@ pub struct Settings {
     pub dedupe: DedupeWindow,
     /// Bytes that may wait in one project.
     pub project_bytes_max: usize,
+    /// Projects whose writers are remembered; above it idle ones are forgotten, and with them what they acknowledged.
+    pub projects_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { dedupe: DedupeWindow::default(), project_bytes_max: 16 * 1024 * 1024 }
+        Settings { dedupe: DedupeWindow::default(), project_bytes_max: 16 * 1024 * 1024, projects_max: 65_536 }
     }
 }
 
@@ -227,7 +226,7 @@ impl Writers {
         if let Some(entry) = lanes.get(project) {
             return entry.clone();
         }
-        if lanes.len() >= LANES_MAX {
+        if lanes.len() >= shared.settings.projects_max {
             let mut floor = 0;
             lanes.retain(|_, entry| {
                 // Whoever holds the entry is about to use it.

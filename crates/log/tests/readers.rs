@@ -82,6 +82,23 @@ async fn a_viewer_off_the_ring_reads_shared_pages_and_comes_back() {
     assert_eq!(ids(&late[0].until("E e201").await), ["e201"]);
 }
 
+/// Its topic may yet learn that what lies behind was cut (L12): `take` checks it.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_beyond_its_topic() {
+    let mut world = World::new(SMALL_RING);
+    let mut first = world.viewer(Position::ZERO).await;
+    world.say(1).await;
+    first.until("E e1").await;
+    for _ in 0..20 {
+        world.say(1).await;
+    }
+    first.until("E e21").await;
+    world.broker.deaf.store(true, Ordering::Relaxed);
+    world.say(5).await;
+    let mut late = world.viewer(Position::ZERO).await;
+    assert_eq!(ids(&late.until("E e26").await), names(1..=26));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_message_that_does_not_link_up_makes_the_topic_read() {
     let mut world = World::new(BIG_RING);

@@ -54,3 +54,17 @@ impl Keys {
         format!("{}:probe:{process}", self.prefix)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_keyspace() {
+        let (keys, project) = (Keys::new("tidings"), "demo".parse().expect("a name"));
+        assert_eq!(keys.project(&project).log, "tidings:{demo}:log");
+        assert_eq!(keys.channel(&project), "tidings:{demo}:bus");
+        assert_eq!((keys.index(7), keys.lease(63)), ("tidings:index:07".into(), "tidings:lease:63".into()));
+        assert_eq!(keys.probe("1f"), "tidings:probe:1f");
+    }
+}

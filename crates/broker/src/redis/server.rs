@@ -67,11 +67,6 @@ impl RedisServer {
         self.port
     }
 
-    /// Its process.
-    pub fn process_id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Kills it, as a crash does.
     ///
     /// # Panics
@@ -80,6 +75,27 @@ impl RedisServer {
         // An error means that it is gone already.
         let _ = self.child.kill();
         self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    ///
+    /// # Panics
+    /// If it cannot be signalled.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Ends [`RedisServer::freeze`].
+    ///
+    /// # Panics
+    /// If it cannot be signalled.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(status.success(), "kill {signal}");
     }
 
     /// Starts it again, in the same folder and on the same port.

@@ -278,3 +278,34 @@ impl Routes {
         self.channels.values().flat_map(|state| state.sinks.iter().map(|(_, sink)| Arc::clone(sink))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::redis::RedisSettings;
+    use crate::redis::server::RedisServer;
+
+    #[tokio::test]
+    async fn a_silent_server_is_noticed() {
+        let server = RedisServer::start();
+        let info = RedisSettings::new(server.url()).connection_info().expect("good settings");
+        let timeout = Duration::from_millis(300);
+        let opener = Opener { info, connect_timeout: timeout, response_timeout: timeout, ping_interval: timeout / 10 };
+        let subscriber = Subscriber::new(opener);
+        let (mut up, stop) = (subscriber.up.subscribe(), CancellationToken::new());
+        let task = tokio::spawn(Arc::clone(&subscriber).run(stop.clone()));
+        let mut until = async |wanted| {
+            let wait = up.wait_for(|up| *up == wanted);
+            let _ = tokio::time::timeout(Duration::from_mins(1), wait).await.expect("in time").expect("it lives");
+        };
+        until(true).await;
+        server.freeze();
+        until(false).await;
+        server.thaw();
+        until(true).await;
+        stop.cancel();
+        task.await.expect("it ended");
+    }
+}

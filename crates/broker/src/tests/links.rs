@@ -1,6 +1,5 @@
 //! What only Redis can do to us: being away, freezing, refusing, forgetting scripts, forbidding a channel.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,12 +84,12 @@ async fn what_a_frozen_redis_did_is_unknown_and_a_retry_is_harmless() {
     let ear = Ear::new();
     let _subscription = broker.subscribe(p(), Arc::<Ear>::clone(&ear)).await.expect("confirmed");
 
-    signal(&server, "-STOP");
+    server.freeze();
     let call = writer.call(Some(plain(2)));
     writer.number = call.number;
     assert!(matches!(broker.append(p(), call.clone()).await, Err(CallError::Unknown(_))));
     until(&broker, false).await;
-    signal(&server, "-CONT");
+    server.thaw();
     // The first sending may still lie in a socket that the server reads later. The same number until there is an answer.
     let again = AppendCall { fresh: fresh(), ..call };
     let answer = loop {
@@ -111,9 +110,46 @@ async fn what_a_frozen_redis_did_is_unknown_and_a_retry_is_harmless() {
     );
 }
 
-fn signal(server: &RedisServer, signal: &str) {
-    let status = Command::new("kill").args([signal, &server.process_id().to_string()]).status().expect("kill runs");
-    assert!(status.success());
+#[tokio::test]
+async fn a_subscription_is_refused_while_its_connection_is_broken() {
+    let mut server = RedisServer::start();
+    let broker = connect(&server).await;
+    server.kill();
+    until(&broker, false).await;
+    let refused = tokio::time::timeout(Duration::from_secs(30), broker.subscribe(p(), Ear::new()));
+    assert!(matches!(refused.await.expect("it does not wait for a server"), Err(ReadError::Away(_))));
+    server.restart();
+    until(&broker, true).await;
+    broker.subscribe(p(), Ear::new()).await.expect("confirmed");
+}
+
+#[tokio::test]
+async fn what_nobody_hears_is_unsubscribed() {
+    let server = RedisServer::start();
+    let broker = connect(&server).await;
+    let mut many = Vec::new();
+    for n in 0..1_500 {
+        many.push(broker.subscribe(project(&format!("gone-{n}")), Ear::new()));
+    }
+    let many = futures_util::future::try_join_all(many).await.expect("confirmed");
+    drop(many);
+    // One command at a time: when this one is confirmed, those before it are done.
+    let _stays = broker.subscribe(p(), Ear::new()).await.expect("confirmed");
+    let channels = server.command("PUBSUB CHANNELS *:bus").await.expect("an answer");
+    assert_eq!(channels, ::redis::Value::Array(vec![::redis::Value::BulkString(b"tidings:{p}:bus".to_vec())]));
+}
+
+#[tokio::test]
+async fn a_probe_ends_when_its_way_back_breaks() {
+    let server = RedisServer::start();
+    let broker = connect(&server).await;
+    for _ in 0..20 {
+        server.cut_subscribers().await;
+        // It comes back or says that it cannot, according to who notices first. It never waits on.
+        let probe = tokio::time::timeout(Duration::from_secs(30), broker.probe());
+        assert!(matches!(probe.await.expect("it ends"), Ok(()) | Err(ReadError::Away(_))));
+        until(&broker, true).await;
+    }
 }
 
 #[tokio::test]

@@ -65,3 +65,19 @@ fn the_project_that_holds_most_gives_up_its_oldest_page() {
     assert!(shelves.find(&project("modest"), at(0)).is_some());
     assert!(shelves.bytes <= room);
 }
+
+#[tokio::test]
+async fn pages_of_another_branch_go() {
+    let metrics = Metrics::register(&prometheus::Registry::new()).expect("an empty registry");
+    let broker = Arc::new(tidings_broker::memory::MemoryBroker::new());
+    let pages = Pages::new(broker, usize::MAX, TaskTracker::new(), metrics);
+    pages.shelve(&project("p"), at(0), &page("p", 0));
+    assert!(pages.shelves.lock().find(&project("p"), at(0)).is_some());
+    let mut other = Arc::into_inner(page("p", 10)).expect("its only owner");
+    other.head.branch = "bbbbbbbbbbbb".parse().expect("a branch");
+    pages.shelve(&project("p"), at(10), &Arc::new(other));
+    assert!(pages.shelves.lock().find(&project("p"), at(0)).is_none(), "it may hold what was cut");
+    assert!(pages.shelves.lock().find(&project("p"), at(10)).is_some());
+    pages.forget(&project("p"));
+    assert_eq!(pages.bytes(), 0);
+}

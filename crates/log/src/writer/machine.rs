@@ -312,9 +312,9 @@ impl Machine {
 
     fn appended(&mut self, flight: Flight, last: Position, count: u32, step: &mut Step) {
         debug_assert_eq!(count as usize, flight.items.len(), "an answer to other bytes");
+        debug_assert_eq!(last.branch, flight.branch, "an append to another branch than the call named");
         let bytes = flight.batch.as_ref().map_or(0, |batch| batch.payload.len());
         step.notes.push(Note::Appended { events: count, bytes });
-        self.branch = last.branch;
         for (item, back) in flight.items.into_iter().zip((0..u64::from(count)).rev()) {
             self.acknowledge(item, last.back(back), &mut step.done);
         }

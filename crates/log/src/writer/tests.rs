@@ -35,9 +35,13 @@ impl Gated {
     }
 
     fn writers(self: &Arc<Gated>) -> Writers {
+        self.writers_with(Settings::default())
+    }
+
+    fn writers_with(self: &Arc<Gated>, settings: Settings) -> Writers {
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("a registry of its own");
         let total = Budget::new(1 << 20);
-        Writers::new(self.clone(), Settings::default(), total, Activity::default(), metrics)
+        Writers::new(self.clone(), settings, total, Activity::default(), metrics)
     }
 
     /// Events in each entry of the log.
@@ -143,6 +147,22 @@ async fn numbers_go_on_after_idle_times() {
         while writers.open() > 0 {
             tokio::task::yield_now().await;
         }
+    }
+    assert_eq!(store.entries(), [1, 1, 1]);
+    assert_eq!(writers.shared.metrics.stale.get(), 0);
+}
+
+#[tokio::test]
+async fn numbers_of_a_forgotten_writer_are_not_used_again() {
+    let store = Gated::open();
+    let writers = store.writers_with(Settings { projects_max: 1, ..Settings::default() });
+    let other: Project = "other".parse().expect("a name");
+    for (project, id) in [(&demo(), "a"), (&demo(), "b"), (&other, "c"), (&demo(), "d")] {
+        writers.submit(project, one(id), Options::new()).await.expect("it is taken");
+        while writers.open() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(writers.shared.lanes.lock().len(), 1);
     }
     assert_eq!(store.entries(), [1, 1, 1]);
     assert_eq!(writers.shared.metrics.stale.get(), 0);

@@ -321,7 +321,12 @@ impl Reader {
             self.viewer.poll_pull(cx, &mut pull)
         })
         .await;
-        lines(&out)
+        let told = lines(&out);
+        if told.last().is_some_and(|line| line.starts_with("E ")) {
+            let topic = self.viewer.topic().view().position();
+            assert!(self.viewer.at().n() <= topic.n(), "told up to {} beyond its topic's {topic}", self.viewer.at());
+        }
+        told
     }
 
     /// Takes everything that is there or comes until `last` is told, by its line's beginning.

@@ -100,7 +100,15 @@ fn map<'a>(rows: impl Iterator<Item = (Place, &'a str)>) -> Result<Recording, Fa
         before = before.max(at);
         recording.steps.push(Step { pause, event: draft(row), place });
     }
-    if faults.is_empty() { Ok(recording) } else { Err(Faults(faults)) }
+    let is_something = !recording.steps.is_empty() || recording.gaps + recording.reserved > 0;
+    match faults.first() {
+        None => Ok(recording),
+        Some(_) if is_something => Err(Faults(faults)),
+        Some(first) => {
+            let known = "native events as NDJSON or JSON, a SWE-agent trajectory, or AG-UI events";
+            Err(Fault::new(Place::Whole, format!("is none of {known}; {} {}", first.place, first.what)).into())
+        }
+    }
 }
 
 fn draft(row: Row) -> Draft {

@@ -75,7 +75,9 @@ fn what_is_malformed_is_named_by_its_place() {
     let check = |text: &str, expected: &str| assert_eq!(refused(text), expected, "{text}");
     check("", "the file: holds no events");
     check("[]", "the file: holds no events");
-    check("not json", "line 1: is no event: expected ident");
+    let none = "the file: is none of native events as NDJSON or JSON, a SWE-agent trajectory, or AG-UI events";
+    check("not json\nat all", &format!("{none}; line 1 is no event: expected ident"));
+    check("[7]", &format!("{none}; [0] is no event: invalid type: integer `7`, expected struct Row"));
     let good = r#"{"type":"log","session":"s","data":{"level":"info","message":"m"}}"#;
     check(&format!("{good}\n{{\"type\":\"log\"\n"), "line 2: is no event: EOF while parsing an object");
     check(&format!("{good}\n{{\"kind\":\"log\"}}\n"), &{

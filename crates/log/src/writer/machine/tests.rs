@@ -426,6 +426,33 @@ fn l9_a_batch_that_was_answered_is_not_taken_for_one_that_was_freed() {
 }
 
 #[test]
+fn l9_a_batch_refused_as_a_duplicate_after_an_unanswered_sending_may_stand_elsewhere() {
+    let mut rig = Rig::synced();
+    rig.push("x", 1);
+    rig.push("y", 2);
+    let first = rig.call();
+    rig.answer(unknown());
+    rig.call();
+    rig.answer(refused(&[(0, RefusalWhy::Duplicate(position(5, 'a')))]));
+    assert_eq!(ids(&rig.call()), ["y"]);
+    let step = rig.answer(heal(forked('a', 13, 'c', 14), first.number, Some((position(13, 'a'), 2))));
+    assert!(is_appended(&step, 2, position(13, 'a')) && step.done.len() == 1, "{:?}", step.done);
+}
+
+#[test]
+fn waiting_events_that_went_unanswered_once_fail_as_unknown() {
+    let mut rig = Rig::synced();
+    rig.push("x", 1);
+    rig.call();
+    rig.answer(unknown());
+    rig.call();
+    rig.answer(heal(forked('a', 11, 'b', 12), 0, None));
+    rig.push("y", 2);
+    let verdicts: Vec<_> = rig.machine.fail_waiting(Failure::Memory).into_iter().map(|done| done.verdict).collect();
+    assert_eq!(verdicts, [Err(Failure::OutcomeUnknown), Err(Failure::Memory)]);
+}
+
+#[test]
 fn a_request_that_was_never_sent_is_forgotten_whole() {
     let mut rig = Rig::synced();
     rig.push("x", 1);
