@@ -93,7 +93,10 @@ impl Audit {
                 }
             }
             let between = |after: u64, before: u64| {
-                let (from, to) = (order.partition_point(|(_, place)| place.n <= after), order.partition_point(|(_, place)| place.n < before));
+                let (from, to) = (
+                    order.partition_point(|(_, place)| place.n <= after),
+                    order.partition_point(|(_, place)| place.n < before),
+                );
                 &order[from.min(to)..to]
             };
             let mut excused = HashSet::new();

@@ -32,10 +32,8 @@ impl Process {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (count, written) = watch::channel(0);
         let count = Arc::new(count);
-        let outputs: [Box<dyn Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("it is piped")),
-            Box::new(child.stderr.take().expect("it is piped")),
-        ];
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("it is piped")), Box::new(child.stderr.take().expect("it is piped"))];
         let readers = outputs
             .into_iter()
             .map(|output| {

@@ -96,7 +96,8 @@ pub struct Acknowledged {
 
 /// Reads the acknowledgements out of an answer.
 pub fn results(answer: &Answer) -> Vec<Acknowledged> {
-    serde_json::from_value(answer.json()["results"].clone()).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
+    serde_json::from_value(answer.json()["results"].clone())
+        .unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
 }
 
 /// What a runner went through.

@@ -155,6 +155,8 @@ pub fn binary() -> PathBuf {
     let found = test.ancestors().skip(1).map(|folder| folder.join("tidings")).find(|path| path.is_file());
     found.unwrap_or_else(|| {
         let test = test.display();
-        panic!("no `tidings` binary beside {test}: `cargo test --workspace` builds it, or `cargo build -p tidings` first")
+        panic!(
+            "no `tidings` binary beside {test}: `cargo test --workspace` builds it, or `cargo build -p tidings` first"
+        )
     })
 }

@@ -100,6 +100,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_is_not_held() {
+        let mut lines = Lines::new(5);
+        for _ in 0..1_000 {
+            lines.push(b"1234567890", |line| panic!("{line:?} has not ended"));
+            assert!(lines.held() <= 16, "{} bytes are held", lines.held());
+        }
+        let mut out = Vec::new();
+        lines.push(b"\nab\n", |line| out.push(format!("{line:?}")));
+        assert_eq!(out, ["TooLong(10000)", "Whole([97, 98])"]);
+    }
+
+    #[test]
     fn lines_are_the_same_whatever_the_chunks() {
         let text = "ab\n\nabcde\r\nabcdef\nabcdefghijklmnop\nc\nde";
         for chunk in 1..=text.len() {

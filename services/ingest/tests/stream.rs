@@ -151,7 +151,7 @@ async fn a_stream_ends_where_the_store_takes_no_more() {
     raw.send(&line("a")).await;
     assert_eq!(raw.line().await.expect("an answer")["id"], "a");
     rig.store.always(Fate::Nothing(NothingWhy::Memory));
-    raw.send(&[line("b"), line("c")].concat()).await;
+    raw.send(&[line("b"), b"{\n".to_vec(), line("c")].concat()).await;
     let last = raw.line().await.expect("the last line");
     assert_eq!(
         (last["accepted"].as_u64(), last["error"]["code"].as_str()),
@@ -219,4 +219,18 @@ async fn a_producers_refusals_stand_in_their_lines() {
     assert_eq!(answers[1]["error"]["errors"][0]["limit"], 2);
     assert_eq!(answers[4]["status"], "appended", "the gap says what was dropped: {}", answers[4]);
     assert_eq!(answers[5], done(4, 1));
+}
+
+#[tokio::test]
+async fn a_gap_speaks_of_the_next_step_whenever_it_comes() {
+    let rig = Rig::start().await;
+    let of = |seq: u64| format!("{{\"type\":\"note\",\"producer\":{{\"id\":\"p\",\"epoch\":1,\"seq\":{seq}}}}}\n");
+    let gap = "{\"type\":\"gap\",\"data\":{\"cause\":\"producer_dropped\",\"lost\":3,\"certain\":true}}\n";
+    let mut raw = Raw::open(rig.address, "", "").await;
+    for line in [&of(1), gap, &of(5), &of(6)] {
+        raw.send(line.as_bytes()).await;
+        assert_eq!(raw.line().await.expect("an answer")["status"], "appended", "{line}");
+    }
+    raw.send(of(9).as_bytes()).await;
+    assert_eq!(raw.line().await.expect("an answer")["error"]["code"], "out_of_sequence");
 }

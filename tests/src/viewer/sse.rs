@@ -72,8 +72,7 @@ pub(super) async fn visit(
 ) -> anyhow::Result<()> {
     let Plan { project, after, lag, snapshot, .. } = plan;
     let snapshot = if *snapshot && record.position().is_some() { "after_gap" } else { &snapshot.to_string() };
-    let url =
-        format!("http://{gateway}/v1/projects/{project}/events?after={after}&lag={lag}&snapshot={snapshot}");
+    let url = format!("http://{gateway}/v1/projects/{project}/events?after={after}&lag={lag}&snapshot={snapshot}");
     let mut stream = Stream::open(client, &url, record.position()).await?;
     while !leave.is_due(record) {
         let said = tokio::select! {

@@ -37,7 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub async fn over(stream: S, gateway: SocketAddr) -> anyhow::Result<Connection<S>> {
         let mut request = format!("ws://{gateway}/v1/ws").into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", "tidings.v1".parse()?);
-        let config = WebSocketConfig::default().read_buffer_size(READ_BYTES).max_message_size(None).max_frame_size(None);
+        let config =
+            WebSocketConfig::default().read_buffer_size(READ_BYTES).max_message_size(None).max_frame_size(None);
         let (socket, answer) =
             tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await.context("handshake")?;
         let subprotocol = answer.headers().get("sec-websocket-protocol");
@@ -61,9 +62,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.socket.next().await.context("the connection ended")?? {
                 Message::Text(text) => return Said::from_frame(&text),
                 Message::Close(frame) => {
-                    let (code, reason) = frame.map_or((1005, String::new()), |frame| {
-                        (frame.code.into(), frame.reason.to_string())
-                    });
+                    let (code, reason) =
+                        frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
                     return Ok(Said::Closed { code, reason });
                 }
                 Message::Ping(_) | Message::Pong(_) => {}

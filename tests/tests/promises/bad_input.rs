@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::http::{self, RawAnswer};
 use tidings_tests::service::{Role, Service, command};
-use tidings_tests::viewer::websocket::Connection;
 use tidings_tests::viewer::Said;
+use tidings_tests::viewer::websocket::Connection;
 use tidings_tests::wait::within;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -156,7 +156,8 @@ async fn bad_requests_are_refused_by_name_on_every_port() {
         assert!(matches!(huge.status(), 0 | 431), "header fields without end: {}", huge.0);
     }
     let body = event(&json!("from a web site"));
-    let more = format!("origin: https://example.com\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    let more =
+        format!("origin: https://example.com\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
     let posted = head("POST", &events_path(), &ingest.address().to_string(), &more) + &body;
     check("a web site that posts", &http::raw(ingest.address(), posted.as_bytes()).await, 403, "origin_refused");
     for address in [gateway.address(), ingest.address()] {

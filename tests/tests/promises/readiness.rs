@@ -1,5 +1,7 @@
 //! Promise 7, not ready means not ready; and how services go when they are told to.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 use tidings_tests::audit::Audit;
 use tidings_tests::cluster::{Cluster, PROJECT};
@@ -34,8 +36,15 @@ async fn not_ready_means_not_ready() {
     cluster.redis().kill();
     let degraded = |active| move |said: Said| matches!(said, Said::Degraded(told) if told == active).then_some(());
     socket.hear_until("that the store is away", degraded(true)).await;
+    let mut streamed = HashSet::new();
     within("the stream says that the store is away", async {
-        while !matches!(stream.hear().await.expect("the stream stays open"), Said::Degraded(true)) {}
+        loop {
+            match stream.hear().await.expect("the stream stays open") {
+                Said::Event(event) => assert!(streamed.insert(event.id), "told twice"),
+                Said::Degraded(true) => return,
+                _ => {}
+            }
+        }
     })
     .await;
     let refused = eventually("ingest refuses", || async {
@@ -63,11 +72,10 @@ async fn not_ready_means_not_ready() {
     // The same connections as before: nothing was closed.
     socket.hear_until("that the store is back", degraded(false)).await;
     socket.hear_until("the event behind the outage", |said| matches!(said, Said::Event(_)).then_some(())).await;
-    let mut heard = Vec::new();
     within("the stream goes on", async {
-        while heard.len() < 11 {
+        while streamed.len() < 11 {
             if let Said::Event(event) = stream.hear().await.expect("the stream stays open") {
-                heard.push(event.id);
+                assert!(streamed.insert(event.id), "told twice");
             }
         }
     })

@@ -6,8 +6,8 @@ use serde_json::Value;
 use tidings_tests::audit::Audit;
 use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::http;
-use tidings_tests::viewer::websocket::{Connection, subscription};
 use tidings_tests::viewer::said::Gap;
+use tidings_tests::viewer::websocket::{Connection, subscription};
 use tidings_tests::viewer::{Kind, Plan, Said};
 use tidings_tests::wait::eventually;
 
@@ -35,6 +35,7 @@ async fn what_was_trimmed_is_counted(cluster: Cluster) {
     let export = eventually("the log is trimmed to what it keeps", || async {
         let export = http::get(gateway, &format!("{path}/export?format=json")).await.expect("the gateway answers");
         let events = export.json().as_array().expect("an array").clone();
+        eprintln!("{} {}", events.len(), events[0]);
         (events.len() <= KEPT + 1 + 200).then_some(events)
     })
     .await;

@@ -87,14 +87,18 @@ async fn nothing_is_lost_when_the_pub_sub_link_of_a_gateway_is_cut() {
     let link = &cluster.links[0];
     let mut runner = cluster.runner("one");
     runner.post(EVENTS / 2, BATCHES).await;
+    let heard = async || cluster.gateways[0].metric("tidings_gateway_messages_total").await;
     for broken in [Link::Silent, Link::Cut] {
         link.subscriptions(broken);
+        let heard_before = heard().await;
         runner.post(EVENTS / 2, BATCHES).await;
         // While the link is broken everybody gets everything all the same, and commands work.
         bound.have_reached(cluster.ledger.last_n()).await;
         viewers.have_reached(cluster.ledger.last_n()).await;
         let snapshot = http::get(cluster.gateways[0].address(), &format!("/v1/projects/{PROJECT}/snapshot")).await;
         assert_eq!(snapshot.expect("the gateway answers").status, 200);
+        let heard = heard().await - heard_before;
+        assert!(heard < 1.0, "{heard} messages came over a link that is {broken:?}");
     }
     assert!(link.subscriptions_seen() > 1, "the gateway tried to subscribe again");
     link.subscriptions(Link::Open);

@@ -74,3 +74,27 @@ impl Raw {
         line.trim_end().to_owned()
     }
 }
+
+/// A request's head, for a body of so many bytes.
+fn head(headers: &[(&str, &str)], bytes: usize) -> String {
+    let fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("POST /v1/projects/demo/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: {bytes}\r\n{fields}\r\n")
+}
+
+/// Sends a request to its last byte before it looks at the answer, as simple clients do.
+pub(crate) async fn send_whole(address: std::net::SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> String {
+    let mut socket = TcpStream::connect(address).await.expect("a listener");
+    socket.write_all(head(headers, body.len()).as_bytes()).await.expect("a socket that takes it");
+    socket.write_all(body).await.expect("the body is read, whatever it is");
+    let mut answer = vec![0; 4_096];
+    let bytes = socket.read(&mut answer).await.expect("an answer");
+    String::from_utf8_lossy(&answer[..bytes]).into_owned()
+}
+
+/// Sends a body of spaces but for its last byte, and keeps the connection.
+pub(crate) async fn send_nearly(address: std::net::SocketAddr, headers: &[(&str, &str)], bytes: usize) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.expect("a listener");
+    socket.write_all(head(headers, bytes + 1).as_bytes()).await.expect("a socket that takes it");
+    socket.write_all(&vec![b' '; bytes]).await.expect("a socket that takes it");
+    socket
+}
