@@ -1,5 +1,7 @@
 //! What a test runs on: `Cluster::on_redis().gateways(3).ingests(2).start().await`, or `Cluster::dev().start().await`.
 
+use std::fmt::Display;
+
 use crate::proxy::Proxy;
 use crate::redis::{Durability, Redis};
 use crate::runner::{Ledger, Runner};
@@ -26,7 +28,7 @@ pub struct Cluster {
     pub gateways: Vec<Service>,
     /// Its ingests; none in dev mode, where the gateway is one.
     pub ingests: Vec<Service>,
-    /// Gateways' links to Redis, one each, where they were asked for.
+    /// The links to Redis of each gateway, then of each ingest, where they were asked for.
     pub links: Vec<Proxy>,
     /// Its Redis, unless it is in dev mode.
     pub redis: Option<Redis>,
@@ -84,13 +86,13 @@ impl Plan {
         Plan { durability: Some(Durability::AppendOnlyFile), ..self }
     }
 
-    /// Each gateway reaches Redis through a proxy of its own.
+    /// Each service reaches Redis through a proxy of its own.
     pub fn links_can_be_cut(self) -> Plan {
         Plan { proxied: true, ..self }
     }
 
     /// A setting of all services, by its variable.
-    pub fn set(mut self, variable: &'static str, value: impl ToString) -> Plan {
+    pub fn set(mut self, variable: &'static str, value: impl Display) -> Plan {
         self.settings.push((variable, value.to_string()));
         self
     }
@@ -101,17 +103,15 @@ impl Plan {
         let redis = Redis::start(durability).await;
         let mut links = Vec::new();
         let mut launches = Vec::new();
-        for _ in 0..self.gateways {
+        let roles = [vec![Role::Gateway; self.gateways], vec![Role::Ingest; self.ingests]].concat();
+        for role in roles {
             let mut url = redis.url();
             if self.proxied {
                 let link = Proxy::start(redis.port()).await;
                 url = link.url();
                 links.push(link);
             }
-            launches.push(Launch::new(Role::Gateway, Some(url), self.settings.clone()));
-        }
-        for _ in 0..self.ingests {
-            launches.push(Launch::new(Role::Ingest, Some(redis.url()), self.settings.clone()));
+            launches.push(Launch::new(role, Some(url), self.settings.clone()));
         }
         let mut gateways = futures_util::future::join_all(launches.iter().map(Launch::start)).await;
         let ingests = gateways.split_off(self.gateways);

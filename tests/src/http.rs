@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::wait::within;
 
 /// Longer than any service is silent on an open request.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// An answer, read to its end.
 #[derive(Debug, Clone)]

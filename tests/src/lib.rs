@@ -11,6 +11,8 @@
 //! Nothing here retries a test's assertion. Clients come back after a broken connection, because that is what clients do;
 //! every wait has a limit, which only tells a hang from a slow machine.
 
+#![allow(clippy::print_stdout, reason = "figures, and the output of processes, are shown with a test's own")]
+
 pub mod audit;
 pub mod cluster;
 pub mod fold;

@@ -1,6 +1,6 @@
-//! A TCP proxy in front of Redis, whose pub/sub link can be cut or held while its command link goes on.
+//! A TCP proxy in front of Redis, whose pub/sub link and command link can each be cut or held while the other goes on.
 //!
-//! A connection counts as a pub/sub link from the moment that it sends `SUBSCRIBE`.
+//! A connection counts as a pub/sub link from the moment that it sends `SUBSCRIBE`, before as a command link.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::wait::within;
 
 /// What happens to a kind of link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,9 +28,22 @@ pub enum Link {
 
 #[derive(Debug, Default)]
 struct Shared {
-    subscriptions: watch::Sender<Link>,
+    links: watch::Sender<Links>,
     subscriptions_seen: AtomicU64,
-    bytes_from_redis: AtomicU64,
+    /// Stretches of bytes from Redis that were held back so far.
+    held: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Links {
+    subscriptions: Link,
+    commands: Link,
+}
+
+impl Links {
+    fn of(self, subscribes: bool) -> Link {
+        if subscribes { self.subscriptions } else { self.commands }
+    }
 }
 
 /// A proxy; it ends with this.
@@ -63,17 +78,24 @@ impl Proxy {
 
     /// What happens to pub/sub links from now on, those that are there and those that come.
     pub fn subscriptions(&self, link: Link) {
-        self.shared.subscriptions.send_replace(link);
+        self.shared.links.send_modify(|links| links.subscriptions = link);
+    }
+
+    /// What happens to command links from now on.
+    pub fn commands(&self, link: Link) {
+        self.shared.links.send_modify(|links| links.commands = link);
+    }
+
+    /// Waits until an answer of Redis is held back that was not when this was called.
+    pub async fn holds_an_answer(&self) {
+        let mut held = self.shared.held.subscribe();
+        held.borrow_and_update();
+        within("an answer is held back", held.changed()).await.expect("the sender is ours");
     }
 
     /// Pub/sub links that were opened so far, cut ones too.
     pub fn subscriptions_seen(&self) -> u64 {
         self.shared.subscriptions_seen.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that came from Redis so far.
-    pub fn bytes_from_redis(&self) -> u64 {
-        self.shared.bytes_from_redis.load(Ordering::Relaxed)
     }
 }
 
@@ -90,12 +112,12 @@ async fn serve(client: TcpStream, redis_port: u16, shared: Arc<Shared>) {
     let (from_redis, to_redis) = redis.into_split();
     let subscribes = AtomicBool::new(false);
     let cut = async {
-        let mut link = shared.subscriptions.subscribe();
+        let mut links = shared.links.subscribe();
         loop {
-            if subscribes.load(Ordering::Relaxed) && *link.borrow_and_update() == Link::Cut {
+            if links.borrow_and_update().of(subscribes.load(Ordering::Relaxed)) == Link::Cut {
                 return;
             }
-            if link.changed().await.is_err() {
+            if links.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
@@ -114,7 +136,7 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, subscribes: &
         if !subscribes.load(Ordering::Relaxed) && is_subscribe(&buffer[..count]) {
             subscribes.store(true, Ordering::Relaxed);
             shared.subscriptions_seen.fetch_add(1, Ordering::Relaxed);
-            if *shared.subscriptions.borrow() == Link::Cut {
+            if shared.links.borrow().subscriptions == Link::Cut {
                 return;
             }
         }
@@ -126,14 +148,19 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, subscribes: &
 
 async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, subscribes: &AtomicBool, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
-    let mut link = shared.subscriptions.subscribe();
+    let mut links = shared.links.subscribe();
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        while subscribes.load(Ordering::Relaxed) && *link.borrow_and_update() == Link::Silent {
-            if link.changed().await.is_err() {
+        loop {
+            let link = links.borrow_and_update().of(subscribes.load(Ordering::Relaxed));
+            match link {
+                Link::Open => break,
+                Link::Cut => return,
+                Link::Silent => shared.held.send_modify(|held| *held += 1),
+            }
+            if links.changed().await.is_err() {
                 return;
             }
         }
-        shared.bytes_from_redis.fetch_add(count as u64, Ordering::Relaxed);
         if to.write_all(&buffer[..count]).await.is_err() {
             return;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Longer than anything here takes on a slow and busy machine.
-pub const HANG: Duration = Duration::from_secs(120);
+pub const HANG: Duration = Duration::from_mins(2);
 
 /// Pause between two looks of [`eventually`].
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -13,10 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// # Panics
 /// When it takes longer than [`HANG`].
 pub async fn within<T>(name: &str, what: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(HANG, what).await {
-        Ok(done) => done,
-        Err(_) => panic!("{name}: not within {HANG:?}"),
-    }
+    let Ok(done) = tokio::time::timeout(HANG, what).await else { panic!("{name}: not within {HANG:?}") };
+    done
 }
 
 /// Looks again and again until there is something. Only for what gives no signal: another process's state.

@@ -168,13 +168,13 @@ impl Writers {
     pub async fn submit(
         &self,
         project: &Project,
-        events: Vec<wire::Event>,
+        events: impl AsRef<[wire::Event]>,
         options: Options,
     ) -> Result<Vec<Outcome>, SubmitError> {
         let shared = &self.shared;
-        let count = events.len();
+        let count = events.as_ref().len();
         let refuse = |why| Err(SubmitError { why, results: vec![None; count] });
-        if events.is_empty() {
+        if count == 0 {
             return Ok(Vec::new());
         }
         if shared.is_draining() {
@@ -187,10 +187,10 @@ impl Writers {
         }
         let mut jumps = options.jumps;
         let items: Vec<Item> = (0..)
-            .zip(&events)
+            .zip(events.as_ref())
             .map(|(index, event)| Item::new(event, Slot { request: 0, index }, jumps.allows(event)))
             .collect();
-        // From here on they are held encoded alone.
+        // Given by value, they are held encoded alone from here on.
         drop(events);
         let weight = items.iter().map(Item::weight).sum();
         let Some(share) = Share::take([&entry.budget, &shared.total], weight, &shared.metrics.waiting_bytes) else {

@@ -128,7 +128,7 @@ impl Stream {
     async fn follow(&mut self) -> End {
         let stop = self.inner.stop.clone();
         loop {
-            let mut group = Group::new(&self.inner, &self.head, self.next_line);
+            let mut group = Group::new(self.next_line);
             // The rest of a group is only what has arrived already: nobody waits for a line that may never come.
             let first = tokio::select! {
                 frame = tokio::time::timeout(IDLE_MAX, self.body.frame()) => frame,
@@ -202,7 +202,7 @@ impl Stream {
 
     /// Appends a group and answers it; the group is empty afterwards. None: go on.
     async fn submit(&mut self, group: &mut Group) -> Option<End> {
-        let full = std::mem::replace(group, Group::new(&self.inner, &self.head, self.next_line));
+        let full = std::mem::replace(group, Group::new(self.next_line));
         if full.is_empty() {
             return None;
         }

@@ -109,7 +109,9 @@ impl Record {
             }
             Said::Compacted { position, events } => {
                 self.compacted += 1;
-                events.iter().for_each(|event| self.take(event));
+                for event in &events {
+                    self.take(event);
+                }
                 self.position = Some(position);
             }
             Said::Snapshot { position, state } => {

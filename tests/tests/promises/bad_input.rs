@@ -16,6 +16,11 @@ use tokio_tungstenite::tungstenite::Message;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// The second byte of a frame: masked, and what stands for longer lengths.
+const MASKED: u8 = 0x80;
+const LENGTH_16: u8 = 0x7e;
+const LENGTH_64: u8 = 0x7f;
+
 /// What a bomb unpacks to.
 const BOMB_BYTES: usize = 512 * MIB;
 
@@ -150,7 +155,7 @@ async fn bad_requests_are_refused_by_name_on_every_port() {
         check("a sandboxed page", &raw(&host, "origin: null\r\n").await, 403, "origin_refused");
         let large = format!("x-large: {}\r\n", "x".repeat(20 * KIB));
         check("oversized header fields", &raw(&host, &large).await, 431, "headers_too_large");
-        let many: String = (0..120).map(|index| format!("x-{index}: 1\r\n")).collect();
+        let many = (0..120).map(|index| format!("x-{index}: 1\r\n")).collect::<Vec<_>>().concat();
         check("too many header fields", &raw(&host, &many).await, 431, "headers_too_large");
         let huge = raw(&host, &format!("x-huge: {}\r\n", "x".repeat(MIB))).await;
         assert!(matches!(huge.status(), 0 | 431), "header fields without end: {}", huge.0);
@@ -213,13 +218,13 @@ async fn bad_frames_are_refused_by_name_and_without_effect() {
         // A zero mask leaves the payload as it is.
         [&[first], length, &[0; 4], payload].concat()
     };
-    let gigabyte = [&[0x80 | 127], &(1u64 << 30).to_be_bytes()[..]].concat();
+    let gigabyte = [&[MASKED | LENGTH_64], &(1u64 << 30).to_be_bytes()[..]].concat();
     for (what, bytes, extension, expected) in [
         ("a header of a gigabyte", garbage(0x81, &gigabyte, b""), "", 1009),
-        ("text that is not UTF-8", garbage(0x81, &[0x80 | 2], b"\xff\xfe"), "", 1007),
+        ("text that is not UTF-8", garbage(0x81, &[MASKED | 2], b"\xff\xfe"), "", 1007),
         ("an unmasked frame", b"\x81\x02hi".to_vec(), "", 1002),
-        ("an unknown opcode", garbage(0x83, &[0x80], b""), "", 1002),
-        ("a reserved bit", garbage(0xc1, &[0x80], b""), "", 1002),
+        ("an unknown opcode", garbage(0x83, &[MASKED], b""), "", 1002),
+        ("a reserved bit", garbage(0xc1, &[MASKED], b""), "", 1002),
         ("a compressed bomb", deflate_bomb(), "sec-websocket-extensions: permessage-deflate\r\n", 1009),
     ] {
         assert_eq!(closed_after_bytes(gateway, extension, &bytes).await, expected, "{what}");
@@ -227,13 +232,13 @@ async fn bad_frames_are_refused_by_name_and_without_effect() {
     assert_no_effect(&cluster).await;
 }
 
-/// A masked, compressed text frame of a few hundred KiB... that fits the limit on frames, and unpacks to far more.
+/// A masked, compressed text frame that fits the limit on frames, and unpacks to far more.
 fn deflate_bomb() -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(&vec![b' '; 32 * MIB]).expect("a Vec takes all");
     let payload = encoder.finish().expect("a Vec takes all");
     let length = u16::try_from(payload.len()).expect("it compresses a thousandfold").to_be_bytes();
-    [&[0xc1, 0x80 | 126][..], &length, &[0; 4], &payload].concat()
+    [&[0xc1, MASKED | LENGTH_16][..], &length, &[0; 4], &payload].concat()
 }
 
 /// Shakes hands by hand, sends these bytes, and returns the code of the close frame that comes back.
@@ -247,21 +252,31 @@ async fn closed_after_bytes(gateway: &Service, extension: &str, bytes: &[u8]) ->
         );
         socket.write_all(&[request.as_bytes(), bytes].concat()).await.expect("it listens");
         let mut answer = Vec::new();
-        let _ = socket.read_to_end(&mut answer).await;
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a handshake") + 4;
-        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
-        let mut frames = &answer[end..];
         loop {
-            let (opcode, length) = (frames[0] & 0x0f, usize::from(frames[1]));
-            assert!(length < 126, "only short frames are expected here");
-            let payload = &frames[2..2 + length];
-            if opcode == 8 {
-                return u16::from_be_bytes([payload[0], payload[1]]);
+            let count = socket.read_buf(&mut answer).await.expect("the close comes before the end");
+            assert!(count > 0, "ended without a close: {}", String::from_utf8_lossy(&answer));
+            if let Some(code) = close_code(&answer) {
+                return code;
             }
-            frames = &frames[2 + length..];
         }
     })
     .await
+}
+
+/// The code of the close frame behind a handshake, when all of it has come.
+fn close_code(answer: &[u8]) -> Option<u16> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(answer));
+    let mut frames = &answer[end..];
+    loop {
+        let (opcode, length) = (*frames.first()? & 0x0f, usize::from(*frames.get(1)?));
+        assert!(length < 126, "only short frames are expected here");
+        let payload = frames.get(2..2 + length)?;
+        if opcode == 8 {
+            return Some(u16::from_be_bytes([payload[0], payload[1]]));
+        }
+        frames = &frames[2 + length..];
+    }
 }
 
 #[test]

@@ -308,7 +308,8 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Makes a lane usable again after its task panicked: under a new writer id, since the machine is gone.
+/// Makes a lane usable again after its task panicked: under a new writer id, since the machine is gone, and with it what it
+/// had acknowledged (a fork that loses some of that is told by the viewers' own gap alone).
 struct Rescue {
     lane: Arc<Lane>,
     shared: Arc<Shared>,

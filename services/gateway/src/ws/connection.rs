@@ -357,13 +357,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what is due. Ready: the connection is over.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut written = 0;
         loop {
+            if written >= WRITE_BYTES {
+                // A thousand that catch up at once take turns, or everybody else (the store's own connection, too) would
+                // wait for as many full socket buffers.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if self.outbox.is_empty() && !self.fill(cx) {
                 return if self.phase == Phase::Over { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
             match self.outbox.poll_write(cx, &mut self.socket) {
                 Poll::Ready(Ok(progress)) => {
                     self.clocks.blocked_since = None;
+                    written += progress.bytes;
                     self.metrics.writes.inc();
                     self.metrics.bytes_written.inc_by(progress.bytes as u64);
                 }

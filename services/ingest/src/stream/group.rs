@@ -1,6 +1,5 @@
 //! A group of lines: what arrived together is appended together, and answered line by line, in order.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -66,7 +65,8 @@ impl From<FieldProblem> for LineError {
 }
 
 impl Group {
-    pub(super) fn new(_inner: &Arc<Inner>, _head: &Head, next_line: u64) -> Group {
+    /// An empty group whose first line has this number.
+    pub(super) fn new(next_line: u64) -> Group {
         Group {
             next_line,
             received_ms: unix_ms(),
@@ -182,7 +182,7 @@ async fn submit(
     options: Options,
 ) -> (Vec<Option<tidings_log::writer::Outcome>>, Option<Failure>) {
     loop {
-        match inner.writers.submit(&head.project, events.clone(), options).await {
+        match inner.writers.submit(&head.project, &events, options).await {
             Ok(outcomes) => return (outcomes.into_iter().map(Some).collect(), None),
             Err(SubmitError { why: Failure::Busy, results })
                 if results.iter().all(Option::is_none)

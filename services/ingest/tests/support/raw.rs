@@ -77,7 +77,8 @@ impl Raw {
 
 /// A request's head, for a body of so many bytes.
 fn head(headers: &[(&str, &str)], bytes: usize) -> String {
-    let fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fields: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fields = fields.concat();
     format!("POST /v1/projects/demo/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: {bytes}\r\n{fields}\r\n")
 }
 
