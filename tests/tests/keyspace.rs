@@ -288,6 +288,8 @@ async fn check_page(client: &Client) {
         }
     }
     for (_, stored) in entries(client).await {
-        stored.keys().for_each(|name| on_page(name));
+        for name in stored.keys() {
+            on_page(name);
+        }
     }
 }
