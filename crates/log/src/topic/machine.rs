@@ -43,7 +43,7 @@ pub enum Todo {
 }
 
 impl Machine {
-    /// A topic that knows nothing yet. Start it by feeding the page of [`Machine::start`].
+    /// A topic that knows nothing yet. Start it by feeding the page of [`Machine::catch_up`].
     pub fn new(project: Project, ring_bytes_max: usize) -> Machine {
         Machine {
             project,
