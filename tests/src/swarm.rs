@@ -75,7 +75,8 @@ impl Swarm {
             70..80 => ("session.progress", json!({"progress": percent, "phase": "work"})),
             80..86 => ("tool.started", json!({"call_id": format!("c{step}"), "name": "search"})),
             86..92 => ("usage", json!({"model": "m", "input_tokens": step, "output_tokens": 7, "cost_usd": 0.01})),
-            92..96 => ("output", json!({"content": format!("finding {step}")})),
+            // Some events are long enough to be worth compressing.
+            92..96 => ("output", json!({"content": format!("finding {step}; ").repeat(80)})),
             _ => ("custom.note", json!({"step": step, "nested": {"list": [1, 2.50, "three", null]}})),
         }
     }

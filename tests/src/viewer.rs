@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::wait::within;
 
+pub mod deflate;
 pub mod poll;
 pub mod record;
 pub mod said;
@@ -27,6 +28,8 @@ pub use said::Said;
 pub enum Kind {
     /// WebSocket, `tidings.v1`.
     WebSocket,
+    /// The same with permessage-deflate, by another library.
+    WebSocketDeflate,
     /// Server-sent events.
     Sse,
     /// Long-polling.
@@ -35,12 +38,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::WebSocket, Kind::Sse, Kind::LongPoll];
+    pub const ALL: [Kind; 4] = [Kind::WebSocket, Kind::WebSocketDeflate, Kind::Sse, Kind::LongPoll];
 
     /// Its name in reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::WebSocket => "websocket",
+            Kind::WebSocketDeflate => "deflate",
             Kind::Sse => "sse",
             Kind::LongPoll => "long-poll",
         }
@@ -212,6 +216,7 @@ async fn watch_as(plan: Plan, gateways: Directory, mut leave: Leave) -> Record {
         record.connections += 1;
         let visited = match plan.kind {
             Kind::WebSocket => websocket::visit(gateway, &plan, &mut record, &mut leave).await,
+            Kind::WebSocketDeflate => deflate::visit(gateway, &plan, &mut record, &mut leave).await,
             Kind::Sse => sse::visit(&client, gateway, &plan, &mut record, &mut leave).await,
             Kind::LongPoll => poll::visit(&client, gateway, &plan, &mut record, &mut leave).await,
         };

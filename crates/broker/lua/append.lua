@@ -1,4 +1,4 @@
--- append.lua: one call of LOG.md L4, all or nothing. src/memory/append.rs is the same on plain data.
+-- append.lua: one call of docs/log.md L4, all or nothing. src/memory/append.rs is the same on plain data.
 --
 -- KEYS  log, meta, ids, state, guards: all five are made at birth and never deleted (L20)
 -- ARGV   1 newest format known      2 writer                   3 number

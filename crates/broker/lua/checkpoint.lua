@@ -1,4 +1,4 @@
--- checkpoint.lua: one step of the fold (LOG.md L17): compare, trim, write; all or nothing.
+-- checkpoint.lua: one step of the fold (docs/log.md L17): compare, trim, write; all or nothing.
 --
 -- KEYS  log, meta, state
 -- ARGV   1 newest format known   2 time, or '' (tests only)    3 incarnation read together with `from`

@@ -1,4 +1,4 @@
--- lease.lua: takes or renews the janitor's lease of a shard (LOG.md L18). Its key is no project's and may be missing.
+-- lease.lua: takes or renews the janitor's lease of a shard (docs/log.md L18). Its key is no project's and may be missing.
 --
 -- KEYS  lease: `<until ms> <owner>`, with an expiry of its own
 -- ARGV  1 time, or '' (tests only), 2 owner, 3 ms

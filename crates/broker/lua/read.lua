@@ -1,4 +1,4 @@
--- read.lua: entries and head of one moment (LOG.md L2, L12 to L14).
+-- read.lua: entries and head of one moment (docs/log.md L2, L12 to L14).
 --
 -- KEYS  log, meta
 -- ARGV  1 newest format known, 2 after | before | tail | head, 3 bound (an event's id, exclusive) or '', 4 bytes at most

@@ -1,4 +1,4 @@
--- state.lua: checkpoint fields and head of one moment (LOG.md L17).
+-- state.lua: checkpoint fields and head of one moment (docs/log.md L17).
 --
 -- KEYS  meta, state
 -- ARGV  1 newest format known, 2 all | named, then the names

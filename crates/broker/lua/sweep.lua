@@ -1,4 +1,4 @@
--- sweep.lua: removes writers and producers of meta that were not used for long (LOG.md L5, L7), one step of a scan.
+-- sweep.lua: removes writers and producers of meta that were not used for long (docs/log.md L5, L7), one step of a scan.
 --
 -- KEYS  meta
 -- ARGV  1 newest format known, 2 time, or '' (tests only), 3 writers' ms, 4 producers' ms, 5 cursor of HSCAN, 6 fields

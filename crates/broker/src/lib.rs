@@ -29,7 +29,7 @@ use tidings_protocol::project::Project;
 /// A project's log: append, read, watch. Every method is cancel safe in the sense that dropping its future leaves no
 /// half-done step behind; whether a dropped `append` happened is unknown.
 pub trait Log: Send + Sync + 'static {
-    /// One atomic step (LOG.md L4): fork check, retry check, duplicates, append, bookkeeping, publish. A call without a
+    /// One atomic step (docs/log.md L4): fork check, retry check, duplicates, append, bookkeeping, publish. A call without a
     /// batch is *sync*: it births or forks the log where that is due, and appends nothing.
     ///
     /// At most one call per (writer, project) may be in flight; numbers of one writer in one project only grow, and the
@@ -43,7 +43,7 @@ pub trait Log: Send + Sync + 'static {
     /// Heads, each read together with the incarnation of the store that answered, in the order asked.
     fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>>;
 
-    /// One step of the fold (LOG.md L17): compare incarnation and checkpoint, trim, write; all or nothing. It trims at most
+    /// One step of the fold (docs/log.md L17): compare incarnation and checkpoint, trim, write; all or nothing. It trims at most
     /// [`limits::TRIM_ENTRIES_MAX`] entries and about [`limits::TRIM_BYTES_MAX`] bytes; the next step goes on. A log of a
     /// newer format is refused with [`NothingWhy::Refusing`].
     fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>>;
@@ -56,7 +56,7 @@ pub trait Log: Send + Sync + 'static {
     fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>>;
 }
 
-/// The index of projects and the leases of their janitors (LOG.md L18).
+/// The index of projects and the leases of their janitors (docs/log.md L18).
 pub trait Index: Send + Sync + 'static {
     /// Enters a project. Idempotent; done before an ingest's first append to it.
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>>;
@@ -152,7 +152,7 @@ pub struct AppendBatch {
     pub producers: Vec<ProducerStep>,
 }
 
-/// One event's place in its producer's sequence (LOG.md L7).
+/// One event's place in its producer's sequence (docs/log.md L7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerStep {
     /// Index in the batch.

@@ -1,4 +1,4 @@
-//! A reader's cursor (LOG.md L10, L12): where it reads on, what it has been told on branches that were closed since,
+//! A reader's cursor (docs/log.md L10, L12): where it reads on, what it has been told on branches that were closed since,
 //! and which gaps it must be told. Pure.
 
 use tidings_protocol::entry::{Entry, ForkKind, ForkNote};

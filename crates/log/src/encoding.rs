@@ -40,7 +40,7 @@ pub trait Encoding: Send + Sync + 'static {
     /// A snapshot.
     fn snapshot(&self, project: &Project, snapshot: &Snapshot, out: &mut Vec<u8>);
 
-    /// A compacted stretch that ends at `position` (LOG.md L15).
+    /// A compacted stretch that ends at `position` (docs/log.md L15).
     fn compacted(&self, project: &Project, position: Position, events: &[CompactItem<'_>], out: &mut Vec<u8>);
 
     /// Nothing for this viewer up to `position`.

@@ -151,7 +151,7 @@ impl Hub {
         }
     }
 
-    /// One look at the heads of all topics that heard nothing since the last one, pipelined (LOG.md L13).
+    /// One look at the heads of all topics that heard nothing since the last one, pipelined (docs/log.md L13).
     async fn check_tails(&self) {
         let quiet: Vec<Arc<Topic>> = {
             let topics = self.0.topics.lock();

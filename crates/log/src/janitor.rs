@@ -1,4 +1,4 @@
-//! The janitor (LOG.md L17, L18): rolls checkpoints forward and trims behind them, whether or not anybody watches.
+//! The janitor (docs/log.md L17, L18): rolls checkpoints forward and trims behind them, whether or not anybody watches.
 //!
 //! Every ingest has one. Projects lie in the shards of an index; whoever holds a shard's lease looks after its projects, in
 //! rounds, a bounded step each. The lease only saves work: a step compares what it read with what it writes over, so that two
@@ -41,10 +41,10 @@ const ROUND: Duration = Duration::from_secs(5);
 /// Heads that are asked for at once.
 const HEADS_MAX: usize = 256;
 
-/// Writers that have not been used for this long are forgotten by a log (LOG.md L5).
+/// Writers that have not been used for this long are forgotten by a log (docs/log.md L5).
 const WRITERS_KEPT: Duration = Duration::from_hours(1);
 
-/// Producers (LOG.md L7).
+/// Producers (docs/log.md L7).
 const PRODUCERS_KEPT: Duration = Duration::from_hours(24);
 
 /// Settings of the janitor.

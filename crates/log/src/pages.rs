@@ -1,4 +1,4 @@
-//! The page cache (LOG.md L14): stretches of logs that are off their topics' rings.
+//! The page cache (docs/log.md L14): stretches of logs that are off their topics' rings.
 //!
 //! One per gateway, shared by all its readers: whoever falls behind reads the same pages, each asked of the store once
 //! while it is held. Bounded in bytes, and fair: when it is full, the project that holds most gives up its oldest page.

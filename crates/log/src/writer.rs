@@ -1,4 +1,4 @@
-//! The write side of a log (LOG.md L5, L6, L7, and the writer's part of L9 with a memory of 0).
+//! The write side of a log (docs/log.md L5, L6, L7, and the writer's part of L9 with a memory of 0).
 //!
 //! [`Writers`] takes events for any project and answers with what became of each. Per project one task drives a pure
 //! [`machine::Machine`]: numbers that only grow, one call in flight, group commit, and patience with outcomes that are not

@@ -1,4 +1,4 @@
-//! Compaction (LOG.md L15): what a lagging viewer that asked for it gets instead of its backlog.
+//! Compaction (docs/log.md L15): what a lagging viewer that asked for it gets instead of its backlog.
 //!
 //! Takes a consecutive stretch of what the viewer may see, gives frames. Each frame covers a consecutive part of the
 //! stretch and is told as one, so a viewer that resumes behind any frame misses nothing and hears nothing twice: merges

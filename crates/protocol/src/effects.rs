@@ -1,11 +1,11 @@
-//! Effects: what a known event does to the project's state (LOG.md L16), as generic steps on named cells.
+//! Effects: what a known event does to the project's state (docs/log.md L16), as generic steps on named cells.
 //!
 //! Ingest calls [`effects_of`] once and stores the result beside the event; everything behind it folds effects and never
 //! reads `data` again. Pure: the same event always gives the same effects. What is copied into state is cut to the
 //! constants below (see `cut_value`), and names of cells to [`NAME_BYTES_MAX`]: the log keeps the whole, state a digest.
 //!
 //! Where a type lies in the lane `latest`, its effects only ever set and delete, and which cells they touch depends on
-//! type, session, agent and the top-level names of `data` alone. Compaction (LOG.md L15) rests on that.
+//! type, session, agent and the top-level names of `data` alone. Compaction (docs/log.md L15) rests on that.
 
 mod cut;
 

@@ -1,4 +1,4 @@
-//! Entries: what one append leaves in the log (LOG.md L2), and the message that announces it.
+//! Entries: what one append leaves in the log (docs/log.md L2), and the message that announces it.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -45,7 +45,7 @@ pub struct ForkNote {
     pub kind: ForkKind,
 }
 
-/// Why a log forked (LOG.md L8).
+/// Why a log forked (docs/log.md L8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ForkKind {
     /// The server changed; acknowledged entries may be missing.

@@ -1,4 +1,4 @@
-//! The fold (LOG.md L16): a project's state as a pure function of its log up to a position.
+//! The fold (docs/log.md L16): a project's state as a pure function of its log up to a position.
 //!
 //! Owns [`State`]: sessions, the project's own cells, summaries of sessions that are gone, and the ranks that keep healed
 //! events from overwriting what came later. Expiry and eviction look at state and position alone, never at a clock, so
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// Passes a fork entry: its branch closed, another one opened (LOG.md L8). A deletion empties the state.
+    /// Passes a fork entry: its branch closed, another one opened (docs/log.md L8). A deletion empties the state.
     fn pass_fork(&mut self, position: Position, note: ForkNote) {
         self.branches.learn(note.closed);
         self.advance(position);

@@ -1,4 +1,4 @@
-//! A log's head: what meta says of it at one moment (LOG.md L3), and how positions relate through its forks.
+//! A log's head: what meta says of it at one moment (docs/log.md L3), and how positions relate through its forks.
 
 use crate::entry::ForkKind;
 use crate::position::{Branch, LogId, Position};

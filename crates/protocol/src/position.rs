@@ -1,4 +1,4 @@
-//! Positions in a project's log (LOG.md L1).
+//! Positions in a project's log (docs/log.md L1).
 //!
 //! A position names one event: `<ms>-<n>.<branch>`. Within a branch positions only grow; `n` counts events over all
 //! branches, so a stretch is a subtraction. Clients treat the text as opaque.

@@ -1,4 +1,4 @@
-//! Snapshots: a [`State`] as JSON, as WIRE.md names it.
+//! Snapshots: a [`State`] as JSON, as docs/protocol.md names it.
 //!
 //! Names are sorted and values are the bytes that ingest wrote, so equal states give equal text. Values are taken for
 //! valid JSON: only ingest writes effects.

@@ -36,7 +36,7 @@ pub enum Scope {
     Agent,
 }
 
-/// Where an event's key comes from (EVENTS.md, LOG.md L15). Keys are compared within type, session and agent.
+/// Where an event's key comes from (EVENTS.md, docs/log.md L15). Keys are compared within type, session and agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRule {
     /// The runner's `key`, else none: all events of the type, session and agent are alike.

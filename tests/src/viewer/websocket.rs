@@ -115,6 +115,23 @@ pub(super) async fn visit(
 ) -> anyhow::Result<()> {
     let mut connection = Connection::open(gateway).await?;
     connection.say(&subscription(plan, record.position())).await?;
+    listen(&mut connection, record, leave).await
+}
+
+/// Something that frames come from.
+pub(super) trait Hear {
+    /// The next thing that is said; an error when the connection ends without a word. Cancel safe.
+    async fn hear(&mut self) -> anyhow::Result<Said>;
+}
+
+impl Hear for Connection {
+    async fn hear(&mut self) -> anyhow::Result<Said> {
+        Connection::hear(self).await
+    }
+}
+
+/// Writes down what is said until it is time to leave.
+pub(super) async fn listen(connection: &mut impl Hear, record: &mut Record, leave: &mut Leave) -> anyhow::Result<()> {
     while !leave.is_due(record) {
         let said = tokio::select! {
             said = connection.hear() => said?,

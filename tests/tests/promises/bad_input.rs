@@ -5,7 +5,8 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::http::{self, RawAnswer};
-use tidings_tests::service::{Role, Service, command};
+use tidings_tests::redis::Redis;
+use tidings_tests::service::{Launch, Role, Service, command};
 use tidings_tests::viewer::Said;
 use tidings_tests::viewer::websocket::Connection;
 use tidings_tests::wait::within;
@@ -306,7 +307,8 @@ async fn every_route_answers_as_the_description_says() {
     let mut runner = cluster.runner("one");
     runner.post(50, 1..10).await;
     let mut asked = 0;
-    for service in [&cluster.gateways[0], &cluster.ingests[0]] {
+    let all = Launch::new(Role::All, cluster.redis.as_ref().map(Redis::url), Vec::new()).start().await;
+    for service in [&cluster.gateways[0], &cluster.ingests[0], &all] {
         let document = http::get(service.address(), "/openapi.json").await.expect("an answer").json();
         assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{document}");
         for (path, methods) in document["paths"].as_object().expect("paths") {
@@ -325,5 +327,5 @@ async fn every_route_answers_as_the_description_says() {
             }
         }
     }
-    assert!(asked >= 20, "only {asked} answers were looked at");
+    assert!(asked >= 40, "only {asked} answers were looked at");
 }

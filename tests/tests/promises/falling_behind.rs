@@ -16,6 +16,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
+use crate::FIFTY;
+
 /// Viewers that fall behind at once.
 const CROWD: usize = 1_000;
 
@@ -114,9 +116,6 @@ async fn count_up_to(connection: &mut Connection, until: u64) -> usize {
     usize::try_from(n).expect("a count")
 }
 
-/// Healthy viewers beside the bad ones.
-const HEALTHY: [(Kind, usize); 3] = [(Kind::WebSocket, 30), (Kind::Sse, 10), (Kind::LongPoll, 10)];
-
 /// Events that flow past them: more bytes than sockets can hold.
 const FLOOD: usize = 8_000;
 
@@ -133,7 +132,16 @@ async fn narrow(gateway: std::net::SocketAddr) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_viewer_hurts_nobody_else() {
-    let cluster = Cluster::on_redis()
+    beside_bad_viewers_all_is_well(Cluster::on_redis()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_viewer_hurts_nobody_else_in_dev_mode() {
+    beside_bad_viewers_all_is_well(Cluster::dev()).await;
+}
+
+async fn beside_bad_viewers_all_is_well(cluster: tidings_tests::cluster::Plan) {
+    let cluster = cluster
         .set("TIDINGS_GATEWAY__RING_BYTES_MAX", MIB)
         .set("TIDINGS_GATEWAY__PAGES_BYTES_MAX", 4 * MIB)
         .set("TIDINGS_GATEWAY__MEMORY_BYTES_MAX", 16 * MIB)
@@ -142,7 +150,7 @@ async fn one_bad_viewer_hurts_nobody_else() {
         .await;
     let gateway = cluster.gateways[0].address();
     let mut healthy = cluster.viewers();
-    for (kind, count) in HEALTHY {
+    for (kind, count) in FIFTY {
         (0..count).for_each(|_| healthy.add(Plan::new(kind, PROJECT)));
     }
     let plan = Plan { lag: "compact", keeps_events: true, ..Plan::new(Kind::WebSocket, PROJECT) };

@@ -4,6 +4,9 @@
 
 #![allow(clippy::print_stdout, reason = "figures are part of the result")]
 
+use tidings_tests::cluster::{Cluster, PROJECT};
+use tidings_tests::viewer::{Kind, Plan, Viewers};
+
 mod bad_input;
 mod falling_behind;
 mod nothing_is_lost;
@@ -11,3 +14,24 @@ mod readiness;
 mod retention;
 mod snapshots;
 mod trouble;
+
+/// Fifty viewers.
+const FIFTY: [(Kind, usize); 4] =
+    [(Kind::WebSocket, 14), (Kind::WebSocketDeflate, 6), (Kind::Sse, 15), (Kind::LongPoll, 15)];
+
+/// A viewer that roams hangs up after so many events, again and again, and comes back at any gateway.
+const HANG_UP_AFTER: std::ops::Range<usize> = 50..2_000;
+
+/// Sizes of the large batches of runners; four of five are of 20.
+const BATCHES: std::ops::Range<usize> = 1..1_000;
+
+/// Fifty viewers that roam over the cluster's gateways.
+fn fifty_roam(cluster: &Cluster) -> Viewers {
+    let mut viewers = cluster.viewers();
+    for (kind, count) in FIFTY {
+        for index in 0..count {
+            viewers.add(Plan::new(kind, PROJECT).roaming(HANG_UP_AFTER, index as u64));
+        }
+    }
+    viewers
+}

@@ -7,27 +7,12 @@ use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::http;
 use tidings_tests::proxy::Link;
 use tidings_tests::runner::Runner;
-use tidings_tests::viewer::{Directory, Kind, Plan, Viewers};
+use tidings_tests::viewer::{Directory, Plan, Viewers};
+
+use crate::{BATCHES, FIFTY, fifty_roam};
 
 /// Events of each of the two runners.
-const EVENTS: usize = 3_000;
-
-/// Viewers of each kind.
-const VIEWERS: usize = 4;
-
-/// Sizes of the large batches.
-const BATCHES: std::ops::Range<usize> = 1..1_000;
-
-/// Viewers of all kinds that roam over the cluster's gateways.
-fn roaming(cluster: &Cluster) -> Viewers {
-    let mut viewers = cluster.viewers();
-    for kind in Kind::ALL {
-        for index in 0..VIEWERS {
-            viewers.add(Plan::new(kind, PROJECT).roaming(100..1_000, index as u64));
-        }
-    }
-    viewers
-}
+const EVENTS: usize = 10_000;
 
 /// Two runners that post at the same time, until all is acknowledged.
 fn two_runners_post(cluster: &Cluster) -> tokio::task::JoinHandle<[Runner; 2]> {
@@ -47,9 +32,9 @@ async fn audited(cluster: &Cluster, viewers: Viewers, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_gateways_are_killed_and_replaced() {
     let mut cluster = Cluster::on_redis().gateways(3).ingests(2).start().await;
-    let viewers = roaming(&cluster);
+    let viewers = fifty_roam(&cluster);
     let posting = two_runners_post(&cluster);
-    for (index, acknowledged) in [(0, 1_000), (1, 2_000), (2, 3_000), (0, 4_000)] {
+    for (index, acknowledged) in [(0, 2_000), (1, 6_000), (2, 10_000), (0, 15_000)] {
         cluster.ledger.reaches(acknowledged).await;
         cluster.gateways[index].kill_and_restart().await;
     }
@@ -61,9 +46,9 @@ async fn nothing_is_lost_when_gateways_are_killed_and_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_means_there_when_ingests_are_killed_in_the_middle_of_batches() {
     let mut cluster = Cluster::on_redis().gateways(2).ingests(2).links_can_be_cut().start().await;
-    let viewers = roaming(&cluster);
+    let viewers = fifty_roam(&cluster);
     let posting = two_runners_post(&cluster);
-    for (index, acknowledged) in [(0, 500), (1, 1_500), (0, 2_500), (1, 3_500), (0, 4_500)] {
+    for (index, acknowledged) in [(0, 1_000), (1, 5_000), (0, 9_000), (1, 13_000), (0, 17_000)] {
         cluster.ledger.reaches(acknowledged).await;
         let link = &cluster.links[cluster.gateways.len() + index];
         link.commands(Link::Silent);
@@ -84,11 +69,11 @@ async fn acknowledged_means_there_when_ingests_are_killed_in_the_middle_of_batch
 async fn nothing_is_lost_when_the_pub_sub_link_of_a_gateway_is_cut() {
     let cluster = Cluster::on_redis().gateways(2).ingests(2).links_can_be_cut();
     let cluster = cluster.set("TIDINGS_GATEWAY__TAIL_CHECK_MS", 500).start().await;
-    // Half of them stay on the gateway whose link is cut.
-    let mut viewers = roaming(&cluster);
+    // As many as roam stay on the gateway whose link is cut.
+    let mut viewers = fifty_roam(&cluster);
     let mut bound = Viewers::new(Directory::new(vec![cluster.gateways[0].address()]));
-    for kind in Kind::ALL {
-        (0..VIEWERS).for_each(|_| bound.add(Plan::new(kind, PROJECT)));
+    for (kind, count) in FIFTY {
+        (0..count).for_each(|_| bound.add(Plan::new(kind, PROJECT)));
     }
     let link = &cluster.links[0];
     let mut runner = cluster.runner("one");
@@ -117,9 +102,9 @@ async fn nothing_is_lost_when_the_pub_sub_link_of_a_gateway_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_redis_freezes() {
     let mut cluster = Cluster::on_redis().gateways(2).ingests(2).start().await;
-    let viewers = roaming(&cluster);
+    let viewers = fifty_roam(&cluster);
     let posting = two_runners_post(&cluster);
-    cluster.ledger.reaches(1_000).await;
+    cluster.ledger.reaches(5_000).await;
     cluster.redis().pause();
     tokio::time::sleep(Duration::from_secs(3)).await;
     cluster.redis().resume();
@@ -130,9 +115,9 @@ async fn nothing_is_lost_when_redis_freezes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_redis_is_killed_and_comes_back_with_its_file() {
     let mut cluster = Cluster::on_redis().durable().gateways(2).ingests(2).start().await;
-    let viewers = roaming(&cluster);
+    let viewers = fifty_roam(&cluster);
     let posting = two_runners_post(&cluster);
-    for acknowledged in [1_000, 3_000] {
+    for acknowledged in [3_000, 12_000] {
         cluster.ledger.reaches(acknowledged).await;
         cluster.redis().restart().await;
     }

@@ -1,4 +1,4 @@
-//! Birth, positions, retries, order and ids (LOG.md L1 to L5, L7).
+//! Birth, positions, retries, order and ids (docs/log.md L1 to L5, L7).
 
 use tidings_protocol::position::{Branch, Position};
 

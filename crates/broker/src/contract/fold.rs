@@ -1,4 +1,4 @@
-//! Checkpoints, trimming, index, leases and the sweep (LOG.md L17, L18).
+//! Checkpoints, trimming, index, leases and the sweep (docs/log.md L17, L18).
 
 use bytes::Bytes;
 use tidings_protocol::head::Head;

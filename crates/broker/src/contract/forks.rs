@@ -1,4 +1,4 @@
-//! Forks by a change of incarnation (LOG.md L8), and what a restart leaves.
+//! Forks by a change of incarnation (docs/log.md L8), and what a restart leaves.
 
 use tidings_protocol::entry::{Body, ForkKind, ForkNote};
 use tidings_protocol::head::{FORKS_MAX, Fork, Located};

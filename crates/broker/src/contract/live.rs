@@ -1,4 +1,4 @@
-//! Messages: confirmed, in order, told when they may be lost (LOG.md L12, L13); and the probe.
+//! Messages: confirmed, in order, told when they may be lost (docs/log.md L12, L13); and the probe.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Producers' sequences (LOG.md L7).
+//! Producers' sequences (docs/log.md L7).
 
 use tidings_protocol::position::Position;
 

@@ -1,4 +1,4 @@
-//! Reads: bounds inside entries, bytes, both directions (LOG.md L2).
+//! Reads: bounds inside entries, bytes, both directions (docs/log.md L2).
 
 use tidings_protocol::position::{LogId, Position};
 

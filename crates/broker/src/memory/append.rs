@@ -1,4 +1,4 @@
-//! The append step (LOG.md L4) on plain data. The Lua script `append.lua` does the same, step by step; a differential
+//! The append step (docs/log.md L4) on plain data. The Lua script `append.lua` does the same, step by step; a differential
 //! test compares the two.
 
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl LogData {
         Ok((Answer::Appended { last, count: batch.count, publish_error: None }, Some(entry)))
     }
 
-    /// Opens the branch `fresh` (LOG.md L8): birth has no entry, a fork has one.
+    /// Opens the branch `fresh` (docs/log.md L8): birth has no entry, a fork has one.
     fn open(&mut self, now_ms: u64, incarnation: &str, fresh: Branch, limits: &Limits) -> Option<Entry> {
         incarnation.clone_into(&mut self.opened_under);
         if self.branch.is_none() {

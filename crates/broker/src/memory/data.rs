@@ -1,4 +1,4 @@
-//! One project's log as plain data: a deterministic state machine without clock, lock or I/O (LOG.md L21).
+//! One project's log as plain data: a deterministic state machine without clock, lock or I/O (docs/log.md L21).
 //!
 //! Time, incarnation and, by `Clone`, older copies are inputs: a test or a simulation can fork a log as a lossy failover
 //! would. The append step is in [`append`](super::append); here are reads, checkpoints and the sweep.

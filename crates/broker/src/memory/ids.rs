@@ -1,4 +1,4 @@
-//! Ids that a log remembers, so that a retry is recognised (LOG.md L7).
+//! Ids that a log remembers, so that a retry is recognised (docs/log.md L7).
 //!
 //! One rule, kept by the Lua script in the same way: an id is seen while it is stored. Ids are stored in chunks, one per
 //! append, and go by whole chunks from the oldest on, only when something is appended: a chunk is due when it is older

@@ -1,4 +1,4 @@
-//! Producers' sequences (LOG.md L7): which numbers of each producer the log holds.
+//! Producers' sequences (docs/log.md L7): which numbers of each producer the log holds.
 
 use std::collections::HashMap;
 

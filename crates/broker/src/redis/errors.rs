@@ -1,4 +1,4 @@
-//! What an error of Redis says about what happened (LOG.md L4.5).
+//! What an error of Redis says about what happened (docs/log.md L4.5).
 
 use ::redis::RedisError;
 

@@ -42,7 +42,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// One call of LOG.md L4.
+    /// One call of docs/log.md L4.
     APPEND = "common" "append";
     /// Entries and head.
     READ = "common" "read";

@@ -1,4 +1,4 @@
-//! The Lua scripts against the memory store (LOG.md L21): the same random calls, clocks, incarnations and restored older
+//! The Lua scripts against the memory store (docs/log.md L21): the same random calls, clocks, incarnations and restored older
 //! copies; every answer and every published message must be the same. A failure names its seed.
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,4 @@
-//! One step of the fold (LOG.md L17): read checkpoint and log, fold, and write what changed, if nobody else did.
+//! One step of the fold (docs/log.md L17): read checkpoint and log, fold, and write what changed, if nobody else did.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,4 +1,4 @@
-//! Ids that a topic has heard (LOG.md L10): kept for the dedupe window, apart from ring and pages.
+//! Ids that a topic has heard (docs/log.md L10): kept for the dedupe window, apart from ring and pages.
 //!
 //! An append whose answer was lost may come again under the same id on another branch. Viewers that were told the first
 //! one must not be told it twice, so at a fork the ids heard above what survived are kept with where they stood.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Bytes of messages that wait while a topic reads a page (LOG.md L12).
+/// Bytes of messages that wait while a topic reads a page (docs/log.md L12).
 pub(super) const INBOX_BYTES_MAX: usize = 1024 * 1024;
 
 /// A topic's inbox.

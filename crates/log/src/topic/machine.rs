@@ -1,4 +1,4 @@
-//! The topic's pure machine (LOG.md L10, L12, L13): what it knows of a log, and what each thing heard or read does to it.
+//! The topic's pure machine (docs/log.md L10, L12, L13): what it knows of a log, and what each thing heard or read does to it.
 //!
 //! No I/O and no clock. The shell feeds it messages, pages and heads in the order they arrive and does what it answers.
 //! While a page is being read the shell keeps messages back, so the position stands still and the page is newer than it.

@@ -1,4 +1,4 @@
-//! The topic's task: subscribe, read the tail, join; then take in what is heard and make good what is lost (LOG.md L13).
+//! The topic's task: subscribe, read the tail, join; then take in what is heard and make good what is lost (docs/log.md L13).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +164,7 @@ async fn read(topic: &Arc<Topic>, span: Span) -> Result<Page, ReadError> {
     topic.broker.read(topic.project.clone(), span, bytes).await
 }
 
-/// Lets the log fork or be born where that is due; whoever calls sync is a writer (LOG.md L5).
+/// Lets the log fork or be born where that is due; whoever calls sync is a writer (docs/log.md L5).
 async fn sync(topic: &Arc<Topic>) -> Result<(), ReadError> {
     let branch = topic.view().head().branch;
     let call = AppendCall {

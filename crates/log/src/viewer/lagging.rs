@@ -1,4 +1,4 @@
-//! What a viewer that lags and asked for `lag=compact` gets: its backlog compacted (LOG.md L15), frame by frame.
+//! What a viewer that lags and asked for `lag=compact` gets: its backlog compacted (docs/log.md L15), frame by frame.
 
 use std::iter::Peekable;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The writer's pure machine: one process, one project (LOG.md L5, L6, L7, and L9 with a memory of 0).
+//! The writer's pure machine: one process, one project (docs/log.md L5, L6, L7, and L9 with a memory of 0).
 //!
 //! It owns the numbers, the bytes that wait and the one call in flight, and decides what each answer means. It has no
 //! clock, no randomness and no I/O: `now` and [`Draw`] are passed in, calls go out of [`Machine::next`] and their answers

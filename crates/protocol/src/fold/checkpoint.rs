@@ -1,4 +1,4 @@
-//! Checkpoint fields (LOG.md L17): a [`State`] as bytes, a field per session, and back.
+//! Checkpoint fields (docs/log.md L17): a [`State`] as bytes, a field per session, and back.
 //!
 //! Equal states give equal bytes. Unknown protobuf fields of a newer version are ignored on reading, so a version is read
 //! by the one before it; that one must not write over it, which is the janitor's to see to.

@@ -1,4 +1,4 @@
-//! Ranks (LOG.md L16): where an event first stood, comparable over the forks that the log lists.
+//! Ranks (docs/log.md L16): where an event first stood, comparable over the forks that the log lists.
 
 use crate::head::FORKS_MAX;
 use crate::position::{Branch, Position};

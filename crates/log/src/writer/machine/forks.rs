@@ -1,4 +1,4 @@
-//! The writer across forks (LOG.md L9, with a memory of 0): what it must own up to, and what may stand after all.
+//! The writer across forks (docs/log.md L9, with a memory of 0): what it must own up to, and what may stand after all.
 
 use tidings_protocol::entry::ForkKind;
 use tidings_protocol::head::{FORKS_MAX, Head};
