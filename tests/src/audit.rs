@@ -167,3 +167,69 @@ impl fmt::Display for Audit {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::Acknowledged;
+    use crate::viewer::said::{Event, Gap, Said};
+    use crate::viewer::{Kind, Plan};
+
+    fn position(n: u64) -> String {
+        format!("7-{n}.aaaaaaaaaaaa")
+    }
+
+    /// Five acknowledged events, e1 to e5.
+    fn ledger() -> Ledger {
+        let ledger = Ledger::default();
+        let acknowledged = |n| Acknowledged { id: format!("e{n}"), position: position(n), status: "appended".into() };
+        ledger.enter(&(1..=5).map(acknowledged).collect::<Vec<_>>());
+        ledger
+    }
+
+    fn event(id: u64, n: u64) -> Said {
+        let id = format!("e{id}").into();
+        Said::Event(Event { id, position: position(n), was: false, seen: false, json: "{}".into() })
+    }
+
+    /// A gap between two running counts, that says how many are lost.
+    fn gap(after: u64, before: u64, lost: u64) -> Said {
+        let place = |n| position(n).parse().expect("a position");
+        let (after, before, cause) = (place(after), place(before), "trimmed".into());
+        Said::Gap(Gap { after, before, cause, lost: Some(lost), certain: true, position: position(before.n - 1) })
+    }
+
+    fn check(said: Vec<Said>, expected: Tally) {
+        let mut record = Record::new(&Plan::new(Kind::Sse, "p"));
+        let text = format!("{said:?}");
+        for said in said {
+            record.hear(said);
+        }
+        let found = Audit::of(&[record], &ledger()).tallies[&Kind::Sse];
+        let expected = Tally { viewers: 1, told: found.told, gaps: found.gaps, ..expected };
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_found() {
+        let all = || (1..=5).map(|n| event(n, n)).collect::<Vec<_>>();
+        check(all(), Tally::default());
+        check(all().split_off(1), Tally { missing: 1, ..Tally::default() });
+        check([all(), vec![event(2, 2)]].concat(), Tally { duplicated: 1, ..Tally::default() });
+        let mut swapped = all();
+        swapped.swap(1, 2);
+        check(swapped, Tally { out_of_order: 1, ..Tally::default() });
+        check([all(), vec![event(9, 9)]].concat(), Tally { unknown: 1, ..Tally::default() });
+        let mut elsewhere = all();
+        elsewhere[4] = event(5, 6);
+        check(elsewhere, Tally { misplaced: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn a_gap_accounts_for_what_it_says_and_no_more() {
+        let rest = |from: u64| (from..=5).map(|n| event(n, n)).collect::<Vec<_>>();
+        check([vec![gap(0, 3, 2)], rest(3)].concat(), Tally::default());
+        check([vec![gap(0, 3, 1)], rest(3)].concat(), Tally { miscounted: 1, ..Tally::default() });
+        check([vec![gap(0, 3, 2)], rest(4)].concat(), Tally { missing: 1, ..Tally::default() });
+    }
+}
