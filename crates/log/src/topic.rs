@@ -256,14 +256,19 @@ impl Topic {
 
     /// Bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.view().bytes() + self.snapshot.lock().as_ref().map_or(0, |(snapshot, _)| snapshot.state.len())
+        // ORDER: never both locks at once here; whoever makes a snapshot holds its lock while it views.
+        let machine = self.view().bytes();
+        machine + self.snapshot.lock().as_ref().map_or(0, |(snapshot, _)| snapshot.state.len())
     }
 
     /// Gives memory back: bounds the ring anew and forgets folds and snapshots.
     pub(crate) fn shrink(&self, ring_bytes_max: usize) {
-        let mut machine = self.machine.write();
-        machine.shrink(ring_bytes_max);
-        machine.cool();
+        {
+            // ORDER: released before the snapshot's lock is taken, as in `bytes`.
+            let mut machine = self.machine.write();
+            machine.shrink(ring_bytes_max);
+            machine.cool();
+        }
         *self.snapshot.lock() = None;
     }
 }

@@ -149,6 +149,7 @@ impl Machine {
     }
 
     fn follow(&mut self, entries: Vec<Entry>) -> Todo {
+        let before = self.position;
         for entry in entries {
             if entry.position.n() <= self.position.n() {
                 continue;
@@ -161,9 +162,10 @@ impl Machine {
         }
         if self.position == self.head.last {
             Todo::Nothing
-        } else if self.position.n() < self.head.last.n() {
+        } else if self.position.n() < self.head.last.n() && self.position != before {
             Todo::Read(self.catch_up())
         } else {
+            // Nothing follows that could be linked to: all of it was trimmed.
             Todo::Read(Span::Tail)
         }
     }
@@ -196,8 +198,11 @@ impl Machine {
                 }
             }
         }
-        self.head.last = entry.position;
-        self.head.total_bytes = entry.total_bytes;
+        // A head that was read with a page may lie beyond it: then there is more to read.
+        if entry.position.n() > self.head.last.n() {
+            self.head.last = entry.position;
+            self.head.total_bytes = entry.total_bytes;
+        }
         self.ring.push(Held::new(&self.project, entry), self.ring_bytes_max);
     }
 

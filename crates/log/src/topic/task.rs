@@ -101,6 +101,9 @@ async fn take_in(topic: &Arc<Topic>) {
                 more => todo = more,
             }
         }
+        // Readers do not wait for what else there is to do, and a flood leaves room for others.
+        topic.readers.wake_all();
+        tokio::task::yield_now().await;
     }
 }
 

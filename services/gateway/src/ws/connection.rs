@@ -299,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.metrics.stalled.inc();
             self.metrics.on_closed(Some(CloseCode::Stalled));
             self.outbox.clear();
+            self.replies.clear();
             self.phase = Phase::Over;
             return;
         }
