@@ -160,11 +160,15 @@ impl Pages {
         }
         // Who stands behind the head waits for nothing that a further read would find.
         let reaches_head = page.end >= page.head.last.n() || page.entries.is_empty();
-        let covers = |after: &LogId| wish.n <= after.n && (after.n < page.end || reaches_head);
+        // A wish may be made up (a count with another event's time): its page is for who wished it, and is not kept.
+        let links = page.entries.first().map_or(Position::ZERO, |first| first.entry().prev);
+        let sound = links.n() <= wish.n || links == page.trimmed_to;
+        let covers =
+            |after: &LogId| *after == wish || (sound && wish.n <= after.n && (after.n < page.end || reaches_head));
         let (served, waiting) = shelf.waiting.drain(..).partition(|(after, _)| covers(after));
         shelf.waiting = waiting;
         let mut added = 0;
-        if !page.entries.is_empty() {
+        if sound && !page.entries.is_empty() {
             added = page.bytes;
             if let Some((old, _)) = shelf.pages.insert(wish.n, (page.clone(), clock)) {
                 freed += old.bytes;
