@@ -85,7 +85,9 @@ impl Janitor {
             CheckpointAnswer::Done { trimmed } => {
                 self.metrics.on_step(trimmed);
                 self.cache.put(project, state);
-                let more = more || to.n() < page.head.last.n() || trimmed >= TRIM_ENTRIES_MAX;
+                // Without progress there is no more: a hard trim may have emptied the log behind the checkpoint.
+                let moved = to.n() > from.n();
+                let more = more || (moved && to.n() < page.head.last.n()) || trimmed >= TRIM_ENTRIES_MAX;
                 Ok(if more { Progress::More } else { Progress::Reached })
             }
             CheckpointAnswer::Moved => {

@@ -300,7 +300,10 @@ impl Machine {
             }
             Answer::Refused(refusals) => self.refused(flight, &refusals, step),
             Answer::NewerFormat(format) => {
-                fail(flight.items, Failure::NewerFormat(format), &mut step.done);
+                // The script says so before it looks at the number: what went unanswered before may stand in the log.
+                let (unknown, sound) = flight.items.into_iter().partition(|item| item.unanswered);
+                fail(unknown, Failure::OutcomeUnknown, &mut step.done);
+                fail(sound, Failure::NewerFormat(format), &mut step.done);
                 step.done.extend(self.fail_waiting(Failure::NewerFormat(format)));
             }
             Answer::ProducersFull => self.no_room(flight, step),
