@@ -7,7 +7,7 @@ ARGS ?=
 PROFILE ?= release-fast
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run demo test lint fmt check docs deny autobahn clean
+.PHONY: help setup build run demo test lint fmt check docs deny autobahn fuzz clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -50,6 +50,9 @@ deny: ## Licences, bans, sources and, where its database can be had, advisories 
 autobahn: ## Judge the WebSocket crate by the Autobahn suite (needs Python 2.7, else says so)
 	@crates/ws/autobahn/run
 
+fuzz: ## Fuzz each decoder of outside bytes for FUZZ_SECONDS (60); needs a nightly toolchain, else says so
+	@scripts/fuzz
+
 clean: ## Remove what was built and installed into this folder
 	$(CARGO) clean
-	rm -rf .tools .venv tests/*/node_modules
+	rm -rf .tools .venv tests/*/node_modules fuzz/target fuzz/corpus fuzz/artifacts

@@ -1,5 +1,7 @@
 //! The audit: every viewer's record against the ledger of what was acknowledged, event by event.
 
+pub mod forks;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 

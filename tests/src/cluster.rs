@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Link, Proxy};
 use crate::redis::{Durability, Redis};
 use crate::runner::{Ledger, Runner};
 use crate::service::{Launch, Role, Service, Setting};
@@ -18,6 +18,7 @@ pub struct Plan {
     gateways: usize,
     ingests: usize,
     proxied: bool,
+    replicated: bool,
     settings: Vec<Setting>,
 }
 
@@ -32,6 +33,8 @@ pub struct Cluster {
     pub links: Vec<Proxy>,
     /// Its Redis, unless it is in dev mode.
     pub redis: Option<Redis>,
+    /// What follows its Redis, and the link by which it does, where that was asked for.
+    pub replica: Option<(Redis, Proxy)>,
     /// Where viewers go.
     pub viewers_go: Directory,
     /// Where runners go.
@@ -43,7 +46,14 @@ pub struct Cluster {
 impl Cluster {
     /// Services of their own on a Redis that keeps nothing.
     pub fn on_redis() -> Plan {
-        Plan { durability: Some(Durability::Memory), gateways: 1, ingests: 1, proxied: false, settings: Vec::new() }
+        Plan {
+            durability: Some(Durability::Memory),
+            gateways: 1,
+            ingests: 1,
+            proxied: false,
+            replicated: false,
+            settings: Vec::new(),
+        }
     }
 
     /// One process with a log in memory.
@@ -57,6 +67,26 @@ impl Cluster {
     /// In dev mode.
     pub fn redis(&mut self) -> &mut Redis {
         self.redis.as_mut().expect("this cluster has a Redis")
+    }
+
+    /// What is written to the Redis from now on does not reach its replica.
+    ///
+    /// # Panics
+    /// Unless there is a replica.
+    pub fn cut_replication(&self) {
+        self.replica.as_ref().expect("this cluster has a replica").1.commands(Link::Cut);
+    }
+
+    /// The replica takes over, with what it has. The Redis before it is still there: kill it first, or let it go on.
+    ///
+    /// # Panics
+    /// Unless there is a replica.
+    pub async fn fail_over(&mut self) {
+        let (replica, link) = self.replica.take().expect("this cluster has a replica");
+        link.commands(Link::Cut);
+        replica.promote().await;
+        self.links.iter().for_each(|link| link.leads_to(replica.port()));
+        self.redis = Some(replica);
     }
 
     /// A runner of [`PROJECT`] that enters what is acknowledged into the cluster's ledger.
@@ -91,6 +121,11 @@ impl Plan {
         Plan { proxied: true, ..self }
     }
 
+    /// A second Redis follows the first; see [`Cluster::fail_over`].
+    pub fn replicated(self) -> Plan {
+        Plan { proxied: true, replicated: true, ..self }
+    }
+
     /// A setting of all services, by its variable.
     pub fn set(mut self, variable: &'static str, value: impl Display) -> Plan {
         self.settings.push((variable, value.to_string()));
@@ -101,6 +136,7 @@ impl Plan {
     pub async fn start(self) -> Cluster {
         let Some(durability) = self.durability else { return self.start_dev().await };
         let redis = Redis::start(durability).await;
+        let replica = if self.replicated { Some(follower(&redis).await) } else { None };
         let mut links = Vec::new();
         let mut launches = Vec::new();
         let roles = [vec![Role::Gateway; self.gateways], vec![Role::Ingest; self.ingests]].concat();
@@ -123,6 +159,7 @@ impl Plan {
             ingests,
             links,
             redis: Some(redis),
+            replica,
             ledger: Ledger::default(),
         }
     }
@@ -137,7 +174,13 @@ impl Plan {
             ingests: Vec::new(),
             links: Vec::new(),
             redis: None,
+            replica: None,
             ledger: Ledger::default(),
         }
     }
+}
+
+async fn follower(redis: &Redis) -> (Redis, Proxy) {
+    let link = Proxy::start(redis.port()).await;
+    (Redis::replica_of(link.port()).await, link)
 }

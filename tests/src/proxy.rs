@@ -36,6 +36,8 @@ struct Shared {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Links {
+    /// The port behind it.
+    redis: u16,
     subscriptions: Link,
     commands: Link,
 }
@@ -59,12 +61,13 @@ impl Proxy {
     pub async fn start(redis_port: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
-        let shared = Arc::new(Shared::default());
+        let links = Links { redis: redis_port, ..Links::default() };
+        let shared = Arc::new(Shared { links: watch::Sender::new(links), ..Shared::default() });
         let stop = CancellationToken::new();
         let (accepting, stopped) = (shared.clone(), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let serving = serve(client, redis_port, accepting.clone());
+                let serving = serve(client, accepting.clone());
                 tokio::spawn(stopped.clone().run_until_cancelled_owned(serving));
             }
         }));
@@ -74,6 +77,16 @@ impl Proxy {
     /// Redis as seen through it.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// Where it is.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Another Redis is behind it from now on; connections to the one before are closed.
+    pub fn leads_to(&self, redis_port: u16) {
+        self.shared.links.send_modify(|links| links.redis = redis_port);
     }
 
     /// What happens to pub/sub links from now on, those that are there and those that come.
@@ -105,7 +118,8 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(client: TcpStream, redis_port: u16, shared: Arc<Shared>) {
+async fn serve(client: TcpStream, shared: Arc<Shared>) {
+    let redis_port = shared.links.borrow().redis;
     let Ok(redis) = TcpStream::connect(("127.0.0.1", redis_port)).await else { return };
     let _ = (client.set_nodelay(true), redis.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
@@ -114,7 +128,8 @@ async fn serve(client: TcpStream, redis_port: u16, shared: Arc<Shared>) {
     let cut = async {
         let mut links = shared.links.subscribe();
         loop {
-            if links.borrow_and_update().of(subscribes.load(Ordering::Relaxed)) == Link::Cut {
+            let now = *links.borrow_and_update();
+            if now.redis != redis_port || now.of(subscribes.load(Ordering::Relaxed)) == Link::Cut {
                 return;
             }
             if links.changed().await.is_err() {

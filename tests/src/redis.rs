@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use fred::prelude::{Builder, Client, ClientLike, Config};
-use fred::types::InfoKind;
+use fred::types::{CustomCommand, InfoKind};
 use tempfile::TempDir;
 
 use crate::process::{Process, free_port};
@@ -24,6 +24,7 @@ pub enum Durability {
 pub struct Redis {
     port: u16,
     durability: Durability,
+    options: Vec<String>,
     folder: TempDir,
     process: Process,
 }
@@ -31,12 +32,34 @@ pub struct Redis {
 impl Redis {
     /// Starts one and waits until it answers.
     pub async fn start(durability: Durability) -> Redis {
+        Redis::with(durability, &[]).await
+    }
+
+    /// Starts one with more options, as on its command line, and waits until it answers.
+    pub async fn with(durability: Durability, options: &[&str]) -> Redis {
         let folder = TempDir::new().expect("a temporary folder");
         let port = free_port();
-        let process = spawn(port, durability, &folder);
-        let redis = Redis { port, durability, folder, process };
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let process = spawn(port, durability, &options, &folder);
+        let redis = Redis { port, durability, options, folder, process };
         redis.answering().await;
         redis
+    }
+
+    /// Starts one that follows the Redis at this port, and waits until it has all of it.
+    pub async fn replica_of(port: u16) -> Redis {
+        let follow = ["--replicaof", "127.0.0.1", &port.to_string(), "--repl-diskless-sync-delay", "0"];
+        let replica = Redis::with(Durability::Memory, &follow).await;
+        replica.info("the replica follows", |info| info.contains("master_link_status:up").then_some(())).await;
+        replica
+    }
+
+    /// Makes it a primary with what it has.
+    pub async fn promote(&self) {
+        let client = self.client().await;
+        let command = CustomCommand::new("REPLICAOF", None::<u16>, false);
+        let _: String = client.custom(command, vec!["NO", "ONE"]).await.expect("Redis answers");
+        let _ = client.quit().await;
     }
 
     async fn answering(&self) {
@@ -72,7 +95,7 @@ impl Redis {
     /// Starts it again, with what survived.
     pub async fn restart(&mut self) {
         self.kill();
-        self.process = spawn(self.port, self.durability, &self.folder);
+        self.process = spawn(self.port, self.durability, &self.options, &self.folder);
         self.answering().await;
     }
 
@@ -128,10 +151,10 @@ impl Calls {
     }
 }
 
-fn spawn(port: u16, durability: Durability, folder: &TempDir) -> Process {
+fn spawn(port: u16, durability: Durability, options: &[String], folder: &TempDir) -> Process {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
-    command.arg("--dir").arg(folder.path());
+    command.arg("--dir").arg(folder.path()).args(options);
     match durability {
         Durability::Memory => command.args(["--appendonly", "no"]),
         Durability::AppendOnlyFile => command.args(["--appendonly", "yes", "--appendfsync", "always"]),

@@ -114,7 +114,7 @@ async fn the_keyspace_is_as_documented() {
     };
     assert_eq!((heard.channel.to_string(), message), (key("bus"), expected));
 
-    let head = broker.heads(vec![project()]).await.expect("an answer").remove(0);
+    let head = broker.heads(vec![project()]).await.remove(0).expect("an answer");
     let step = CheckpointStep {
         incarnation: head.incarnation,
         from: head.checkpoint,
@@ -124,8 +124,10 @@ async fn the_keyspace_is_as_documented() {
         retention: Retention { events: 0, bytes: 0, age_ms: 0 },
         hard: false,
     };
-    assert_eq!(broker.checkpoint(project(), step).await, Ok(CheckpointAnswer::Done { trimmed: 1 }));
-    check_checkpoint(&client, &last.to_string()).await;
+    assert_eq!(broker.checkpoint(project(), step).await, Ok(CheckpointAnswer::Done { trimmed: 1, more: false }));
+    check_checkpoint(&client, &last.to_string(), payload.len()).await;
+    broker.refuse(project(), 60_000).await.expect("an answer");
+    check_refusal(&client).await;
     check_index(&client, &broker).await;
 
     redis.restart().await;
@@ -210,13 +212,19 @@ async fn check_books(client: &Client, bytes: usize, last: &str) {
     assert_eq!(hash(client, "ids").await, expected);
 }
 
-async fn check_checkpoint(client: &Client, last: &str) {
+async fn check_checkpoint(client: &Client, last: &str, bytes: usize) {
     assert_eq!(hash(client, "state").await, fields([(".", String::new()), (":session", "{}".into())]));
     let meta = hash(client, "meta").await;
-    let found = ["checkpoint", "trimmed", "version"].map(|name| meta[name].as_str());
-    assert_eq!(found, [last, last, "1"]);
+    let found = ["checkpoint", "trimmed", "trimmed_bytes", "version"].map(|name| meta[name].as_str());
+    assert_eq!(found, [last, last, &bytes.to_string(), "1"]);
     let there: u64 = client.exists(key("log")).await.expect("an answer");
     assert_eq!((there, entries(client).await.len()), (1, 0), "an empty log is there all the same");
+}
+
+async fn check_refusal(client: &Client) {
+    let meta = hash(client, "meta").await;
+    let ms = |text: &str| text.split('-').next().and_then(|ms| ms.parse::<u64>().ok()).expect("a time");
+    assert!(ms(&meta["refused_until"]) >= ms(&meta["last"]) + 60_000, "by the server's clock");
 }
 
 async fn check_index(client: &Client, broker: &RedisBroker) {

@@ -9,8 +9,9 @@
 --       16 bytes announced at most 17 count of ids; then index, id of each;
 --          then count of producer steps; then index, producer, epoch, seq, may jump (1 or 0) of each
 --
--- Answers: appended LAST COUNT PUBLISH-ERROR | synced HEAD | heal HEAD NUMBER LAST COUNT | stale NUMBER |
---          refused IDS SEQUENCES | newer FORMAT | producers_full
+-- Answers: appended LAST COUNT PUBLISH-ERROR | synced HEAD PUBLISH-ERROR | heal HEAD NUMBER LAST COUNT PUBLISH-ERROR |
+--          stale NUMBER |
+--          refused IDS SEQUENCES | newer FORMAT | over_share | producers_full
 
 local log, meta, ids, state, guards = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local writer, number, branch, fresh = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -25,7 +26,7 @@ if role ~= 'master' then
 end
 
 local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint',
-  'w:' .. writer, 'ids_head', 'ids_tail', 'ids_count', 'producers')
+  'w:' .. writer, 'ids_head', 'ids_tail', 'ids_count', 'producers', 'refused_until')
 if newer(m) then return { 'newer', m[1] } end
 local now = clock(ARGV[12])
 
@@ -63,7 +64,7 @@ if m[8] then
 end
 
 -- L4.1: no log is birth; another incarnation is a fork (L8), whose XADD is then the first write.
-local opened = not m[2] or m[3] ~= incarnation
+local opened, fork_error = not m[2] or m[3] ~= incarnation, ''
 if not m[2] then
   -- What is there without meta belongs to nobody.
   if redis.call('EXISTS', log, ids, state) > 0 then redis.call('UNLINK', log, ids, state) end
@@ -85,18 +86,18 @@ elseif opened then
   local listed = table.concat(forks, '\n', math.max(1, #forks - tonumber(ARGV[15]) + 1))
   redis.call('XADD', log, id, 'branch', fresh, 'prev', m[4], 'count', '1', 'total', int(total), 'fork', note)
   redis.pcall('HSET', meta, 'branch', fresh, 'replid', incarnation, 'last', from, 'forks', listed)
-  publish(from, m[4], 1, total, 0x32, text(0x0a, m[2]) .. text(0x12, m[4]) .. text(0x1a, 'failover'))
+  fork_error = publish(from, m[4], 1, total, 0x32, text(0x0a, m[2]) .. text(0x12, m[4]) .. text(0x1a, 'failover'))
   m[2], m[3], m[4], m[6] = fresh, incarnation, from, listed
 end
 
 -- L4.2: the same number, the same answer, before any other check.
-if count > 0 and m[8] and number == known then return { 'appended', known_last, known_count, '' } end
+if count > 0 and m[8] and number == known then return { 'appended', known_last, known_count, fork_error } end
 
 -- L4.3: the branch that the writer takes for open, then the order of its numbers.
 if (count > 0 or branch ~= '') and (opened or branch ~= m[2]) then
-  return { 'heal', head(m, incarnation), int(known), known_last, known_count }
+  return { 'heal', head(m, incarnation), int(known), known_last, known_count, fork_error }
 end
-if count == 0 then return { 'synced', head(m, incarnation) } end
+if count == 0 then return { 'synced', head(m, incarnation), fork_error } end
 if number <= known then return { 'stale', int(known) } end
 
 -- L4.4: ids seen before, with their first positions.
@@ -184,6 +185,8 @@ for i = 0, steps - 1 do
   end
 end
 if #seen > 0 or #refused > 0 then return { 'refused', seen, refused } end
+-- L18: memory is short and the project over its share. What was appended before is acknowledged all the same.
+if m[13] and tonumber(m[13]) > now then return { 'over_share' } end
 if unknown > 0 and tonumber(m[12]) + unknown > tonumber(ARGV[13]) then return { 'producers_full' } end
 
 -- L4.5: the first write. Until here nothing happened, whatever error is raised.

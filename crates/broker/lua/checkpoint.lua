@@ -7,7 +7,7 @@
 --       10 age kept, ms         11 entries trimmed at most    12 bytes trimmed at most
 --       13 count of fields to set; name, value of each; then the names to delete
 --
--- Answers: done TRIMMED | moved | newer_version VERSION | newer FORMAT
+-- Answers: done TRIMMED MORE (1: the bounds of a step ended the trim) | moved | newer_version VERSION | newer FORMAT
 
 local log, meta, state = KEYS[1], KEYS[2], KEYS[3]
 local from, to, version, hard = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
@@ -47,7 +47,7 @@ local now = clock(ARGV[2])
 local _, to_n = id_of(to)
 local _, last_n = id_of(m[4])
 local last_total = tonumber(m[5])
-local trimmed, trimmed_bytes, trimmed_to, cut, cursor = 0, 0, m[9], '0-0', '-'
+local trimmed, weighed, trimmed_to, trimmed_total, cut, cursor, left_over = 0, 0, m[9], nil, '0-0', '-', 0
 local function goes(entry)
   local ms, n = id_of(entry[1])
   local fields = {}
@@ -56,10 +56,12 @@ local function goes(entry)
   local exceeds = last_n - (n - tonumber(fields.count)) > events
     or last_total + weight - tonumber(fields.total) > bytes
     or ms + age < now
-  if not exceeds or (n > to_n and not hard) or trimmed >= entries_max or trimmed_bytes >= bytes_max then
+  if not exceeds or (n > to_n and not hard) then return false end
+  if trimmed >= entries_max or weighed >= bytes_max then
+    left_over = 1
     return false
   end
-  trimmed, trimmed_bytes = trimmed + 1, trimmed_bytes + weight
+  trimmed, weighed, trimmed_total = trimmed + 1, weighed + weight, fields.total
   trimmed_to, cut = entry[1] .. '.' .. fields.branch, int(ms) .. '-' .. int(n + 1)
   return true
 end
@@ -79,6 +81,7 @@ end
 -- The trim comes first even where it removes nothing: what is written behind it then passes under OOM too.
 redis.call('XTRIM', log, 'MINID', cut)
 redis.pcall('HSET', meta, 'trimmed', trimmed_to)
+if trimmed_total then redis.pcall('HSET', meta, 'trimmed_bytes', trimmed_total) end
 if not hard then
   redis.pcall('HSET', meta, 'checkpoint', to, 'version', int(version))
   local sets, deletes, at = {}, {}, 14
@@ -91,4 +94,4 @@ if not hard then
   sliced('HDEL', state, deletes)
   sliced('HSET', state, sets)
 end
-return { 'done', int(trimmed) }
+return { 'done', int(trimmed), int(left_over) }

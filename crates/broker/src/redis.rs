@@ -8,8 +8,10 @@ mod errors;
 mod keys;
 mod link;
 mod probe;
+mod quota;
 mod reply;
 mod script;
+mod sentinel;
 #[cfg(any(test, feature = "contract"))]
 pub mod server;
 mod settings;
@@ -28,18 +30,19 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use settings::{RedisSettings, RedisSettingsError};
+pub use settings::{Account, Certificates, RedisSettings, RedisSettingsError};
 
 use crate::clock::ManualClock;
-use crate::limits::{Limits, TRIM_BYTES_MAX, TRIM_ENTRIES_MAX};
+use crate::limits::Limits;
 use crate::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, Probe,
-    ReadError, Sink, Span, StateAt, Subscription,
+    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, MemoryUse, NothingWhy, Page,
+    Probe, ReadError, Sink, Span, StateAt, Subscription,
 };
 use errors::{call_error, read_error};
 use keys::Keys;
 use link::{Commands, Opener};
 use probe::Probes;
+pub(crate) use reply::Told;
 use script::ScriptCall;
 use subscriber::Subscriber;
 
@@ -81,12 +84,7 @@ impl RedisBroker {
     }
 
     pub(crate) fn connect_within(settings: &RedisSettings, limits: Limits) -> Result<RedisBroker, RedisSettingsError> {
-        let opener = Opener {
-            info: settings.connection_info()?,
-            connect_timeout: settings.connect_timeout,
-            response_timeout: settings.response_timeout,
-            ping_interval: settings.ping_interval,
-        };
+        let opener = Opener::new(settings)?;
         let keys = Keys::new(&settings.prefix);
         let commands = Arc::new(Commands::new(opener.clone()));
         let subscriber = Subscriber::new(opener);
@@ -97,6 +95,9 @@ impl RedisBroker {
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let connected = watch::Sender::new(false);
+        let of_sentinels = commands.opener.clone();
+        let stopped = stop.clone();
+        tasks.spawn(stopped.run_until_cancelled_owned(async move { of_sentinels.ask_sentinels().await }));
         let of_commands = Arc::clone(&commands);
         let stopped = stop.clone();
         tasks.spawn(async move { of_commands.run(stopped).await });
@@ -139,6 +140,13 @@ impl RedisBroker {
 
     async fn ask(&self, call: ScriptCall) -> Result<Value, ReadError> {
         self.call(call).await.map_err(read_error)
+    }
+
+    /// The answer, and beside it why an entry (the batch's, or a fork's) was not published.
+    pub(crate) async fn append_told(&self, project: &Project, call: &AppendCall) -> Result<Told, CallError> {
+        let answer = self.call(self.append_call(project, call)).await?;
+        let told = reply::answer(answer).map_err(|error| malformed(&error))?;
+        told.ok_or(CallError::Nothing(NothingWhy::OverShare))
     }
 
     fn append_call(&self, project: &Project, call: &AppendCall) -> ScriptCall {
@@ -193,8 +201,8 @@ impl RedisBroker {
             .arg(step.retention.events)
             .arg(step.retention.bytes)
             .arg(step.retention.age_ms)
-            .arg(TRIM_ENTRIES_MAX)
-            .arg(TRIM_BYTES_MAX)
+            .arg(self.0.limits.trim_entries_max)
+            .arg(self.0.limits.trim_bytes_max)
             .arg(step.fields.iter().filter(|(_, value)| value.is_some()).count());
         for (name, value) in &step.fields {
             if let Some(value) = value {
@@ -230,10 +238,9 @@ fn malformed(error: &impl ToString) -> CallError {
 impl Log for RedisBroker {
     fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
         async move {
-            let answer = self.call(self.append_call(&project, &call)).await?;
-            let answer = reply::answer(answer).map_err(|error| malformed(&error))?;
-            if let Answer::Appended { publish_error: Some(error), .. } = &answer {
-                tracing::warn!(%project, %error, "appended, but the publish failed");
+            let Told { answer, publish_error } = self.append_told(&project, &call).await?;
+            if let Some(error) = publish_error {
+                tracing::warn!(%project, %error, "an entry was appended, but the publish failed");
             }
             Ok(answer)
         }
@@ -252,17 +259,15 @@ impl Log for RedisBroker {
         .boxed()
     }
 
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>> {
+    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
         async move {
             // One script each: keys of different projects may lie on different nodes. The connection pipelines them.
-            let mut answers = stream::iter(projects)
+            stream::iter(projects)
                 .map(|project| self.ask(self.read_call(&project, "head", "", 0)))
-                .buffered(HEADS_IN_FLIGHT);
-            let mut heads = Vec::new();
-            while let Some(answer) = answers.next().await {
-                heads.push(reply::page_head(answer?)?);
-            }
-            Ok(heads)
+                .buffered(HEADS_IN_FLIGHT)
+                .map(|answer| reply::page_head(answer?))
+                .collect()
+                .await
         }
         .boxed()
     }
@@ -309,8 +314,14 @@ impl Index for RedisBroker {
             let members = self.0.commands.command(cmd("SMEMBERS").arg(self.0.keys.index(shard))).await;
             let names = Vec::<String>::from_redis_value(members.map_err(read_error)?)
                 .map_err(|error| ReadError::Malformed(error.to_string()))?;
-            let parsed = names.iter().map(|name| name.parse().map_err(|_| ReadError::Malformed(name.clone())));
-            parsed.collect()
+            let parsed = names.iter().filter_map(|name| match name.parse() {
+                Ok(project) => Some(project),
+                Err(error) => {
+                    tracing::warn!(shard, name, %error, "the index holds something that is no project's name");
+                    None
+                }
+            });
+            Ok(parsed.collect())
         }
         .boxed()
     }
@@ -339,6 +350,30 @@ impl Index for RedisBroker {
         }
         .boxed()
     }
+
+    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
+        async move {
+            stream::iter(projects)
+                .map(|project| async move {
+                    let mut ask = cmd("HMGET");
+                    ask.arg(self.0.keys.project(&project).meta).arg(&["format", "bytes", "trimmed_bytes"]);
+                    reply::held_bytes(self.0.commands.command(&ask).await.map_err(read_error)?)
+                })
+                .buffered(HEADS_IN_FLIGHT)
+                .collect()
+                .await
+        }
+        .boxed()
+    }
+
+    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
+        async move {
+            let keys = self.0.keys.project(&project);
+            let call = script::REFUSE.call(&[&keys.log, &keys.meta]).arg(LOG_FORMAT).arg(self.time()).arg(for_ms);
+            self.call(call).await.map(drop)
+        }
+        .boxed()
+    }
 }
 
 impl Probe for RedisBroker {
@@ -354,5 +389,10 @@ impl Probe for RedisBroker {
 
     fn connected(&self) -> watch::Receiver<bool> {
         self.0.connected.subscribe()
+    }
+
+    fn memory(&self) -> BoxFuture<'_, Result<MemoryUse, ReadError>> {
+        async move { reply::memory(self.0.commands.command(cmd("INFO").arg("memory")).await.map_err(read_error)?) }
+            .boxed()
     }
 }

@@ -24,7 +24,7 @@ use crate::viewer::release;
 pub struct HubSettings {
     /// Payload bytes of a topic's ring.
     pub ring_bytes_max: usize,
-    /// Payload bytes of all rings, pages and snapshots together.
+    /// Bytes of all rings, pages, states and snapshots together, about.
     pub budget_bytes: usize,
     /// Payload bytes of the page cache alone.
     pub pages_bytes_max: usize,
@@ -32,9 +32,17 @@ pub struct HubSettings {
     pub tail_check: Duration,
     /// How long a topic stays without readers.
     pub linger: Duration,
+    /// Topics at most, so that made-up names cost a bounded amount; see [`TOPICS_MAX`].
+    pub topics_max: usize,
     /// Drawn at start; gateways sync under this name.
     pub writer: Arc<str>,
 }
+
+/// The default number of topics at most: one costs some KiB beside what the budget counts, and a subscription.
+pub const TOPICS_MAX: usize = 10_000;
+
+/// When there is no room for one more topic, this part of all that may be gives way, those unused for the longest first.
+const GIVE_WAY_PART: usize = 16;
 
 /// What a cold topic's ring is shrunk to when the budget is spent.
 const COLD_RING_BYTES: usize = 64 * 1024;
@@ -60,6 +68,19 @@ struct Kept {
     /// Since when nobody uses it.
     unused_since: Option<Instant>,
 }
+
+impl Kept {
+    /// Handles are only made under the map's lock or from another handle, so that a topic that is unused under that lock
+    /// stays so.
+    fn is_unused(&self) -> bool {
+        self.topic.uses().load(Ordering::Acquire) == 0
+    }
+}
+
+/// The gateway has as many topics as it may, all of them in use. Others may be gone in a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many projects have viewers here")]
+pub struct TopicsFull;
 
 /// A use of a topic: the hub keeps the topic while one is held.
 pub struct TopicHandle(Arc<Topic>);
@@ -99,11 +120,20 @@ impl Hub {
     }
 
     /// The topic of a project, made when it is not there. It starts by itself; see [`Topic::started`].
-    pub fn topic(&self, project: &Project) -> TopicHandle {
+    ///
+    /// # Errors
+    /// When there are [`HubSettings::topics_max`] topics and all of them are in use.
+    pub fn topic(&self, project: &Project) -> Result<TopicHandle, TopicsFull> {
         let mut topics = self.0.topics.lock();
         if let Some(kept) = topics.get_mut(project) {
             kept.unused_since = None;
-            return TopicHandle::new(kept.topic.clone());
+            return Ok(TopicHandle::new(kept.topic.clone()));
+        }
+        if topics.len() >= self.0.settings.topics_max {
+            self.make_room(&mut topics);
+            if topics.len() >= self.0.settings.topics_max {
+                return Err(TopicsFull);
+            }
         }
         let topic = Topic::new(
             project.clone(),
@@ -117,7 +147,31 @@ impl Hub {
         self.0.metrics.topics.inc();
         let handle = TopicHandle::new(topic.clone());
         topics.insert(project.clone(), Kept { topic, unused_since: None });
-        handle
+        Ok(handle)
+    }
+
+    /// Drops some topics that nobody uses, so that a flood of names looks for victims once in a while only.
+    fn make_room(&self, topics: &mut HashMap<Project, Kept>) {
+        let now = Instant::now();
+        let mut unused: Vec<(Instant, Project)> = topics
+            .iter()
+            .filter(|(_, kept)| kept.is_unused())
+            .map(|(project, kept)| (kept.unused_since.unwrap_or(now), project.clone()))
+            .collect();
+        unused.sort_by_key(|(since, _)| *since);
+        let enough = (self.0.settings.topics_max / GIVE_WAY_PART).max(1);
+        for (_, project) in unused.into_iter().take(enough) {
+            if let Some(kept) = topics.remove(&project) {
+                self.end(&kept.topic);
+            }
+        }
+    }
+
+    /// A topic that left the map ends.
+    fn end(&self, topic: &Topic) {
+        topic.stop();
+        self.0.pages.forget(topic.project());
+        self.0.metrics.topics.dec();
     }
 
     /// The topic of a project, if somebody uses it already.
@@ -162,9 +216,14 @@ impl Hub {
             return;
         }
         let projects = quiet.iter().map(|topic| topic.project().clone()).collect();
-        match self.0.broker.heads(projects).await {
-            Ok(heads) => quiet.iter().zip(heads).for_each(|(topic, head)| topic.ask_check(head)),
-            Err(error) => tracing::debug!(%error, "tail check failed, the next one will tell"),
+        for (topic, head) in quiet.iter().zip(self.0.broker.heads(projects).await) {
+            match head {
+                Ok(head) => topic.ask_check(head),
+                Err(error) => {
+                    let project = topic.project();
+                    tracing::debug!(%project, %error, "tail check failed, the next one will tell");
+                }
+            }
         }
     }
 
@@ -172,7 +231,7 @@ impl Hub {
         let now = Instant::now();
         let linger = self.0.settings.linger;
         self.0.topics.lock().retain(|_, kept| {
-            if kept.topic.uses().load(Ordering::Acquire) > 0 {
+            if !kept.is_unused() {
                 kept.unused_since = None;
                 return true;
             }
@@ -180,14 +239,12 @@ impl Hub {
             if now.duration_since(since) < linger {
                 return true;
             }
-            kept.topic.stop();
-            self.0.pages.forget(kept.topic.project());
-            self.0.metrics.topics.dec();
+            self.end(&kept.topic);
             false
         });
     }
 
-    /// Cold topics shrink first.
+    /// Cold topics shrink first. What was heard shrinks with the ring, so that busy topics fit again.
     fn keep_budget(&self) {
         let mut topics: Vec<(Instant, usize, Arc<Topic>)> = {
             let topics = self.0.topics.lock();

@@ -1,19 +1,22 @@
 //! The janitor (docs/log.md L17, L18): rolls checkpoints forward and trims behind them, whether or not anybody watches.
 //!
 //! Every ingest has one. Projects lie in the shards of an index; whoever holds a shard's lease looks after its projects, in
-//! rounds, a bounded step each. The lease only saves work: a step compares what it read with what it writes over, so that two
+//! rounds, a bounded step each in turn. When the store runs short of memory, it looks first after those that take more than
+//! their share. The lease only saves work: a step compares what it read with what it writes over, so that two
 //! janitors, or one that was cut off for a while, do no harm. It owns no truth: what it caches can be read again.
 
 mod activity;
 mod cache;
 pub mod metrics;
 mod plan;
+mod pressure;
+mod queue;
 mod step;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +30,9 @@ pub use activity::Activity;
 use cache::Cache;
 pub use metrics::Metrics;
 use plan::{Plan, Work};
-use step::Progress;
+use pressure::{LOOK_EVERY, Pressure};
+use queue::{Queue, Turn};
+use step::{Progress, StepError};
 
 /// How long a shard stays ours without renewal.
 const LEASE: Duration = Duration::from_secs(15);
@@ -56,12 +61,22 @@ pub struct Settings {
     pub limits: StateLimits,
     /// Bytes of states that are kept in memory, so that a step need not read them again.
     pub cache_bytes_max: usize,
+    /// Percent of the store's memory limit above which memory is short.
+    pub memory_watermark_percent: u64,
 }
 
+/// Percent of the store's memory limit above which memory is short, unless a setting says otherwise.
+pub const MEMORY_WATERMARK_PERCENT: u64 = 85;
+
 impl Settings {
-    /// The default state limits and cache, with this retention.
+    /// The default state limits, cache and watermark, with this retention.
     pub fn new(retention: Retention) -> Settings {
-        Settings { retention, limits: StateLimits::default(), cache_bytes_max: 32 * 1024 * 1024 }
+        Settings {
+            retention,
+            limits: StateLimits::default(),
+            cache_bytes_max: 32 * 1024 * 1024,
+            memory_watermark_percent: MEMORY_WATERMARK_PERCENT,
+        }
     }
 }
 
@@ -75,6 +90,8 @@ pub struct Janitor {
     /// Until when each shard is ours.
     leases: Vec<Option<Instant>>,
     plan: Plan,
+    queue: Queue,
+    pressure: Pressure,
     cache: Cache,
 }
 
@@ -89,6 +106,8 @@ impl Janitor {
             owner: format!("{:032x}", rand::random::<u128>()),
             leases: vec![None; usize::from(INDEX_SHARDS)],
             plan: Plan::default(),
+            queue: Queue::default(),
+            pressure: Pressure::default(),
             cache: Cache::new(settings.cache_bytes_max),
         }
     }
@@ -96,14 +115,23 @@ impl Janitor {
     /// Works until `stop`. A step that is under way then is dropped: it happens whole or not at all.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut next_round = Instant::now() + ROUND;
+        let mut next_look = Instant::now() + LOOK_EVERY;
         loop {
             let work = async {
+                // ORDER: looks and rounds come before the work that is left, which may never end: what is appended faster
+                // than it is folded is always due.
                 tokio::select! {
-                    () = tokio::time::sleep_until(next_round) => {
-                        self.round().await;
-                        next_round = Instant::now() + ROUND;
+                    biased;
+                    () = tokio::time::sleep_until(next_look) => {
+                        next_look = Instant::now() + LOOK_EVERY;
+                        self.look_at_memory().await;
                     }
-                    () = self.activity.busy() => self.hurry().await,
+                    () = tokio::time::sleep_until(next_round) => {
+                        next_round = Instant::now() + ROUND;
+                        self.round().await;
+                    }
+                    () = self.activity.busy() => self.hurry(),
+                    () = std::future::ready(()), if !self.queue.is_empty() => self.work().await,
                 }
             };
             tokio::select! {
@@ -113,10 +141,9 @@ impl Janitor {
         }
     }
 
-    /// Looks at every project of the shards that are ours, and does what is due.
+    /// Looks at every project of the shards that are ours, for what is due.
     async fn round(&mut self) {
         self.activity.forget();
-        let mut due = VecDeque::new();
         let mut seen = HashMap::default();
         let mut behind = 0;
         let mut held = 0;
@@ -127,47 +154,59 @@ impl Janitor {
             held += 1;
             let Ok(projects) = self.broker.projects(shard).await else { continue };
             for some in projects.chunks(HEADS_MAX) {
-                let Ok(heads) = self.broker.heads(some.to_vec()).await else { continue };
-                for (project, head) in some.iter().zip(heads).filter(|(_, head)| head.is_born()) {
+                for (project, head) in some.iter().zip(self.broker.heads(some.to_vec()).await) {
+                    let head = match head {
+                        Ok(head) if head.is_born() => head,
+                        Ok(_) => continue,
+                        Err(error) => {
+                            tracing::debug!(%project, %error, "no look at this log this time");
+                            continue;
+                        }
+                    };
                     behind += plan::behind(&head);
-                    let work = self.plan.look(project, &head, Instant::now(), &mut seen);
-                    due.extend(work.into_iter().map(|work| (project.clone(), work)));
+                    for work in self.plan.look(project, &head, Instant::now(), &mut seen) {
+                        self.queue.push(project.clone(), work);
+                    }
                 }
             }
         }
         self.plan.keep(seen);
         self.metrics.on_round(behind, held);
-        self.work_off(due).await;
     }
 
-    /// Looks at the projects in which much was appended since the last look.
-    async fn hurry(&mut self) {
-        let mut due = VecDeque::new();
+    /// Notes the projects in which much was appended since the last look.
+    fn hurry(&mut self) {
         for project in self.activity.take_busy() {
-            if self.holds(index::shard_of(&project)).await {
-                due.push_back((project, Work::Step));
-            }
+            let work = self.plan.work_now(&project, Instant::now());
+            self.queue.push(project, work);
         }
-        self.work_off(due).await;
     }
 
-    /// One step of each project in turn, until nothing is left to do.
-    async fn work_off(&mut self, mut due: VecDeque<(Project, Work)>) {
-        while let Some((project, work)) = due.pop_front() {
-            // A long round must not outlive its leases by much.
-            if !self.holds(index::shard_of(&project)).await {
-                continue;
-            }
-            match work {
-                Work::Sweep => self.sweep(&project).await,
-                Work::Step => match self.step(&project).await {
-                    Ok(Progress::More) => due.push_back((project, Work::Step)),
-                    Ok(Progress::Reached) => self.plan.stepped(&project, Instant::now()),
-                    Err(error) => {
-                        tracing::debug!(%project, %error, "no checkpoint this time");
-                        self.plan.failed(&project, Instant::now());
-                    }
-                },
+    /// Does what is next: a bounded step of one project.
+    async fn work(&mut self) {
+        let Some(turn) = self.queue.pop() else { return };
+        let Turn { project, work, .. } = &turn;
+        // It may have waited for long.
+        if !self.holds(index::shard_of(project)).await {
+            return;
+        }
+        let done = match work {
+            Work::Sweep => return self.sweep(project).await,
+            Work::Step => self.step(project).await,
+            Work::Trim => self.trim(project).await,
+        };
+        match (done, work) {
+            (Ok(Progress::More), _) => self.queue.again(turn.clone(), turn.work),
+            (Ok(Progress::Reached), Work::Step) => self.plan.stepped(project, Instant::now()),
+            (Ok(Progress::Reached), Work::Trim | Work::Sweep) => {}
+            (Err(error), Work::Trim | Work::Sweep) => tracing::debug!(%project, %error, "no trim this time"),
+            (Err(error), Work::Step) => {
+                tracing::debug!(%project, %error, "no checkpoint this time");
+                let unfoldable = matches!(error, StepError::Fold { .. });
+                self.plan.failed(project, Instant::now(), unfoldable);
+                if matches!(error, StepError::Fold { left: Progress::More, .. }) {
+                    self.queue.again(turn.clone(), Work::Trim);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod hub;
 pub mod janitor;
 pub mod metrics;
 pub mod pages;
+mod registration;
 pub mod ring;
 pub mod snapshot;
 pub mod topic;

@@ -22,7 +22,7 @@ pub struct Metrics {
     pub deliveries: IntCounter,
     /// Topics that are live.
     pub topics: IntGauge,
-    /// Payload bytes in rings and pages.
+    /// Bytes in rings, pages, states and what was heard, about.
     pub bytes: IntGauge,
     gaps: [IntCounter; GapCause::ALL.len()],
 }
@@ -58,7 +58,7 @@ impl Metrics {
             )?,
             deliveries: counter("tidings_gateway_deliveries_total", "Events told to viewers.")?,
             topics: gauge("tidings_gateway_topics", "Projects with viewers on this gateway.")?,
-            bytes: gauge("tidings_gateway_log_bytes", "Payload bytes held in rings and pages.")?,
+            bytes: gauge("tidings_gateway_log_bytes", "Bytes held in rings, pages and states, about.")?,
             gaps: GapCause::ALL.map(|cause| gaps.with_label_values(&[cause.as_str()])),
         })
     }

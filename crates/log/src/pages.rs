@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_broker::{Broker, Span};
-use tidings_protocol::head::Head;
-use tidings_protocol::position::{Branch, LogId, Position};
+use tidings_protocol::position::{Branch, LogId};
 use tidings_protocol::project::Project;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::held::Held;
 use crate::metrics::Metrics;
+
+mod page;
+
+pub use page::{Meet, PageHeld};
 
 /// Encoded bytes that one page asks the store for.
 pub const PAGE_BYTES: usize = 512 * 1024;
@@ -26,20 +29,6 @@ const READS_MAX: usize = 8;
 
 /// Waits between tries while the store is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// A stretch of a log.
-#[derive(Debug)]
-pub struct PageHeld {
-    /// Whole entries, oldest first; the first may begin at or before what was asked for.
-    pub entries: Vec<Arc<Held>>,
-    /// The head when it was read.
-    pub head: Head,
-    /// The position before the oldest entry that the log held then.
-    pub trimmed_to: Position,
-    /// Running count of the last event in it.
-    end: u64,
-    bytes: usize,
-}
 
 /// The page cache.
 pub struct Pages {
@@ -111,9 +100,7 @@ impl Pages {
                 shelf.waiting.retain(|(_, sender)| !sender.is_closed());
                 let Some(oldest) = shelf.waiting.iter().map(|(after, _)| *after).min_by_key(|after| after.n) else {
                     shelf.reading = false;
-                    if shelf.pages.is_empty() {
-                        shelves.projects.remove(&project);
-                    }
+                    shelves.tidy(&project);
                     return;
                 };
                 oldest
@@ -159,16 +146,15 @@ impl Pages {
             shelf.branch = page.head.branch;
         }
         // Who stands behind the head waits for nothing that a further read would find.
-        let reaches_head = page.end >= page.head.last.n() || page.entries.is_empty();
-        // A wish may be made up (a count with another event's time): its page is for who wished it, and is not kept.
-        let links = page.entries.first().map_or(Position::ZERO, |first| first.entry().prev);
-        let sound = links.n() <= wish.n || links == page.trimmed_to;
+        let reaches_head = page.end >= page.head.last.n();
+        // An unsound page is for who wished it alone, and is not kept.
+        let sound = page.is_sound_behind(wish.n);
         let covers =
             |after: &LogId| *after == wish || (sound && wish.n <= after.n && (after.n < page.end || reaches_head));
         let (served, waiting) = shelf.waiting.drain(..).partition(|(after, _)| covers(after));
         shelf.waiting = waiting;
         let mut added = 0;
-        if sound && !page.entries.is_empty() {
+        if sound {
             added = page.bytes;
             if let Some((old, _)) = shelf.pages.insert(wish.n, (page.clone(), clock)) {
                 freed += old.bytes;
@@ -192,6 +178,7 @@ impl Pages {
             shelf.pages.clear();
             let bytes = std::mem::take(&mut shelf.bytes);
             shelves.bytes -= bytes;
+            shelves.tidy(project);
         }
     }
 
@@ -215,7 +202,7 @@ impl Shelves {
 
     fn evict(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max {
-            let Some(shelf) = self.projects.values_mut().max_by_key(|shelf| shelf.bytes) else { return };
+            let Some((project, shelf)) = self.projects.iter_mut().max_by_key(|(_, shelf)| shelf.bytes) else { return };
             let Some(oldest) = shelf.pages.iter().min_by_key(|(_, (_, used))| *used).map(|(start, _)| *start) else {
                 return;
             };
@@ -223,7 +210,24 @@ impl Shelves {
                 shelf.bytes -= page.bytes;
                 self.bytes -= page.bytes;
             }
+            if shelf.is_idle() {
+                let project = project.clone();
+                self.projects.remove(&project);
+            }
         }
+    }
+
+    /// Takes a shelf away that holds nothing and that nobody waits at: names cost nothing.
+    fn tidy(&mut self, project: &Project) {
+        if self.projects.get(project).is_some_and(Shelf::is_idle) {
+            self.projects.remove(project);
+        }
+    }
+}
+
+impl Shelf {
+    fn is_idle(&self) -> bool {
+        self.pages.is_empty() && !self.reading && self.waiting.is_empty()
     }
 }
 

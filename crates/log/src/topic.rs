@@ -24,11 +24,16 @@ use crate::wake::{Readers, Wake};
 
 pub mod heard;
 mod inbox;
+mod link;
+mod loads;
 pub mod machine;
+mod snapshots;
 mod task;
 
+use heard::HEARD_COLD;
 use inbox::Inbox;
 use machine::Machine;
+use snapshots::{Made, Snapshots};
 
 /// One project's log, shared by all its readers on this gateway.
 pub struct Topic {
@@ -42,7 +47,7 @@ pub struct Topic {
     ask: Notify,
     /// Readers and lingering handles; the hub drops a topic at zero.
     uses: AtomicUsize,
-    snapshot: Mutex<Option<(Arc<Snapshot>, Instant)>>,
+    snapshots: Snapshots,
     incomplete_before: Mutex<Option<Position>>,
     started: watch::Sender<bool>,
     stop: CancellationToken,
@@ -57,8 +62,6 @@ pub struct Topic {
 struct Asked {
     /// Read what follows the position.
     read: bool,
-    /// A reader has a position in a log that is not there.
-    birth: bool,
     /// Somebody wants the fold.
     state: bool,
     /// A head from the tail check.
@@ -94,7 +97,7 @@ impl Topic {
             asked: Mutex::default(),
             ask: Notify::new(),
             uses: AtomicUsize::new(0),
-            snapshot: Mutex::new(None),
+            snapshots: Snapshots::default(),
             incomplete_before: Mutex::new(None),
             started: watch::Sender::new(false),
             stop: CancellationToken::new(),
@@ -167,12 +170,7 @@ impl Topic {
         self.ask(|asked| asked.read = true);
     }
 
-    /// Asks the task to make the loss of a log tellable.
-    pub(crate) fn ask_birth(&self) {
-        self.ask(|asked| asked.birth = true);
-    }
-
-    /// Asks the task to load the fold.
+    /// Asks the task to load the fold. Whether that succeeds or fails, readers are woken: who still wants it asks again.
     pub(crate) fn ask_state(&self) {
         self.ask(|asked| asked.state = true);
     }
@@ -187,33 +185,39 @@ impl Topic {
         *self.heard_at.lock()
     }
 
-    /// A snapshot at exactly `at`, or for a newcomer a recent one that the ring links up with.
+    /// A snapshot at exactly `at`, or for a newcomer a recent one that the ring links up with. Not to be called while a
+    /// [`Topic::view`] is held.
     pub(crate) fn snapshot(&self, at: Position, newcomer: bool) -> Snapshotted {
-        let mut kept = self.snapshot.lock();
-        let (position, state) = {
-            let machine = self.view();
-            if let Some((snapshot, made)) = &*kept {
-                let near = newcomer && made.elapsed() < SNAPSHOT_SHARED_FOR;
-                if snapshot.position == at || (near && machine.ring().place(snapshot.position).is_some()) {
-                    return Snapshotted::Here(snapshot.clone());
+        let made = self.snapshots.get_or_make(|kept| {
+            let (position, state) = {
+                let machine = self.view();
+                if let Some(kept) = kept {
+                    let near = newcomer && kept.is_recent();
+                    let position = kept.snapshot.position;
+                    if position == at || (near && machine.ring().place(position).is_some()) {
+                        return Ok(Made::Kept(kept.snapshot));
+                    }
                 }
-            }
-            if machine.position() != at && !newcomer {
-                return Snapshotted::Moved;
-            }
-            let Some(state) = machine.state() else {
-                drop(machine);
-                self.ask_state();
-                return Snapshotted::Cold;
+                if machine.position() != at && !newcomer {
+                    return Err(Snapshotted::Moved);
+                }
+                let Some(state) = machine.state() else { return Err(Snapshotted::Cold) };
+                (machine.position(), state.clone())
             };
-            (machine.position(), state.clone())
-        };
-        // Encoding a big state takes a while: others read the machine meanwhile.
-        let mut json = Vec::new();
-        state.snapshot_json(&mut json);
-        let snapshot = Snapshot::new(position, *self.incomplete_before.lock(), json.into());
-        *kept = Some((snapshot.clone(), Instant::now()));
-        Snapshotted::Here(snapshot)
+            // Encoding a big state takes a while: others read the machine meanwhile.
+            let mut json = Vec::new();
+            state.snapshot_json(&mut json);
+            Ok(Made::New(Snapshot::new(position, *self.incomplete_before.lock(), json.into())))
+        });
+        match made {
+            Ok(snapshot) => Snapshotted::Here(snapshot),
+            Err(why) => {
+                if matches!(why, Snapshotted::Cold) {
+                    self.ask_state();
+                }
+                why
+            }
+        }
     }
 
     /// A snapshot at the head, or a very recent one while the head moves fast. Waits while the store is away.
@@ -256,20 +260,13 @@ impl Topic {
 
     /// Bytes held, about.
     pub(crate) fn bytes(&self) -> usize {
-        // ORDER: never both locks at once here; whoever makes a snapshot holds its lock while it views.
-        let machine = self.view().bytes();
-        machine + self.snapshot.lock().as_ref().map_or(0, |(snapshot, _)| snapshot.state.len())
+        self.view().bytes() + self.snapshots.bytes()
     }
 
-    /// Gives memory back: bounds the ring anew and forgets folds and snapshots.
+    /// Gives memory back: bounds ring and ids anew, and forgets folds and snapshots.
     pub(crate) fn shrink(&self, ring_bytes_max: usize) {
-        {
-            // ORDER: released before the snapshot's lock is taken, as in `bytes`.
-            let mut machine = self.machine.write();
-            machine.shrink(ring_bytes_max);
-            machine.cool();
-        }
-        *self.snapshot.lock() = None;
+        self.machine.write().shrink(ring_bytes_max, HEARD_COLD);
+        self.snapshots.forget();
     }
 }
 
@@ -303,6 +300,3 @@ impl Drop for Reading<'_> {
         self.topic.remove_reader(self.key);
     }
 }
-
-/// How long newcomers share one snapshot, so that a storm of them costs one encoding.
-const SNAPSHOT_SHARED_FOR: std::time::Duration = std::time::Duration::from_millis(250);

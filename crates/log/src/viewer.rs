@@ -19,7 +19,7 @@ use crate::cursor::{Cursor, Relocated, Verdict};
 use crate::encoding::Encoding;
 use crate::held::Held;
 use crate::hub::TopicHandle;
-use crate::pages::PageHeld;
+use crate::pages::{Meet, PageHeld};
 use crate::topic::Snapshotted;
 use crate::topic::machine::Machine;
 use crate::wake::Wake;
@@ -179,9 +179,8 @@ impl Viewer {
         }
         if !machine.head().is_born() {
             if !self.cursor.at().is_zero() {
-                drop(machine);
-                topic.ask_birth();
-                return Step::Idle;
+                // The log was lost whole, or never was; a birth would only let a reader write.
+                return self.wait_or_reset(&machine, pull);
             }
             if !self.cursor.wants_snapshot() {
                 return Step::Idle;
@@ -227,9 +226,7 @@ impl Viewer {
             Some(until) if done < until => Step::Idle,
             Some(_) => {
                 self.ahead_until = None;
-                let gap = self.cursor.reset(machine.head());
-                self.tell_gap(&gap, pull);
-                Step::Moved
+                self.reset(machine, pull)
             }
         }
     }
@@ -242,27 +239,33 @@ impl Viewer {
             return Step::Idle;
         }
         let at = self.cursor.at();
-        let resume = match page.entries.first() {
-            Some(first) => first.entry().prev,
-            None => page.trimmed_to,
-        };
-        if resume.n() > at.n() {
-            if resume.n() > machine.position().n() {
+        match page.meet(at) {
+            Meet::Follows => {}
+            Meet::NeverWas => return self.reset(machine, pull),
+            Meet::Trimmed(resume) if resume.n() <= machine.position().n() => {
+                for gap in self.cursor.trimmed(machine.head(), resume) {
+                    self.tell_gap(&gap, pull);
+                }
+            }
+            // The page, or the topic, is older than what the other knows; or a fork is due, and the topic has it made.
+            Meet::Trimmed(_) | Meet::Nothing => {
                 self.topic.ask_read();
                 return Step::Idle;
             }
-            let gaps = self.cursor.trimmed(machine.head(), resume);
-            for gap in gaps {
-                self.tell_gap(&gap, pull);
-            }
         }
-        let before = self.cursor.at();
         self.deliver(page.entries.iter(), machine, self.lag == Lag::Compact, pull);
-        if self.cursor.at() == before && before == at {
+        if self.cursor.at() == at {
             // Nothing here that may be told yet: the page reaches beyond the topic, or ends at the cursor.
             self.topic.ask_read();
             return Step::Idle;
         }
+        Step::Moved
+    }
+
+    /// The cursor's place is in no history that is left: it goes on at the head.
+    fn reset(&mut self, machine: &Machine, pull: &mut Pull<'_>) -> Step {
+        let gap = self.cursor.reset(machine.head());
+        self.tell_gap(&gap, pull);
         Step::Moved
     }
 

@@ -1,10 +1,11 @@
-//! The write side of a log (docs/log.md L5, L6, L7, and the writer's part of L9 with a memory of 0).
+//! The write side of a log (docs/log.md L5, L6, L7, and the writer's part of L9).
 //!
 //! [`Writers`] takes events for any project and answers with what became of each. Per project one task drives a pure
 //! [`machine::Machine`]: numbers that only grow, one call in flight, group commit, and patience with outcomes that are not
 //! known. What waits is bounded in bytes, per project and in all; what does not fit is refused, never dropped.
 //!
-//! It does not validate events, and does not put back what a failover took: it tells the loss with a `gap` event.
+//! What was acknowledged is kept for a while and put back when a failover took it ([`Writers::watch`]); what has left memory
+//! by then is told with a `gap` event. It does not validate events.
 
 pub mod budget;
 mod draw;
@@ -12,6 +13,7 @@ mod item;
 mod lane;
 pub mod machine;
 pub mod metrics;
+mod probe;
 mod waiting;
 
 #[cfg(test)]
@@ -34,12 +36,15 @@ use crate::janitor::Activity;
 use budget::{Budget, Share};
 pub use item::{Item, Jumps, Slot};
 use lane::{Lane, Request};
-use machine::Machine;
 pub use machine::{Failure, Outcome};
+use machine::{Keep, Machine};
 pub use metrics::Metrics;
 
 /// How long a request waits for its answer unless its caller says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Past the store's own time limit, before an answer counts as lost.
+const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
 /// Settings of the writers.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +53,35 @@ pub struct Settings {
     pub dedupe: DedupeWindow,
     /// Bytes that may wait in one project.
     pub project_bytes_max: usize,
+    /// A sending without an answer is unknown after this time. Longer than the store itself takes to say so: see
+    /// [`Settings::answer_within`].
+    pub answer_max: Duration,
     /// Projects whose writers are remembered; above it idle ones are forgotten, and with them what they acknowledged.
     pub projects_max: usize,
+    /// How long what was acknowledged is kept to be put back after a fork (docs/log.md L9).
+    pub healing_time: Duration,
+    /// Bytes that are kept to be put back, in all projects; one may take three quarters of them.
+    pub healing_bytes_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { dedupe: DedupeWindow::default(), project_bytes_max: 16 * 1024 * 1024, projects_max: 65_536 }
+        Settings {
+            dedupe: DedupeWindow::default(),
+            project_bytes_max: 16 * 1024 * 1024,
+            answer_max: Duration::from_secs(5),
+            projects_max: 65_536,
+            healing_time: Duration::from_mins(1),
+            healing_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// The same for a store that itself calls an answer overdue after `response_timeout`: it is left the time to.
+    #[must_use]
+    pub fn answer_within(self, response_timeout: Duration) -> Settings {
+        Settings { answer_max: self.answer_max.max(response_timeout.saturating_add(ANSWER_SLACK)), ..self }
     }
 }
 
@@ -105,6 +132,8 @@ struct Shared {
     tasks: TaskTracker,
     draining: AtomicBool,
     total: Arc<Budget>,
+    /// Bytes kept to be put back.
+    kept: Arc<Budget>,
     activity: Activity,
     lanes: Mutex<HashMap<Project, Arc<Entry>, foldhash::fast::RandomState>>,
     /// No forgotten writer used a higher number.
@@ -131,6 +160,13 @@ impl Shared {
     fn now(&self) -> Duration {
         self.began.elapsed()
     }
+
+    /// A machine whose numbers begin above `number`.
+    fn machine(&self, writer: Arc<str>, number: u64) -> Machine {
+        let Settings { dedupe, healing_time, healing_bytes_max, .. } = self.settings;
+        let keep = Keep { time: healing_time, bytes_max: healing_bytes_max / 4 * 3, total: self.kept.clone() };
+        Machine::new(writer, number, dedupe, keep)
+    }
 }
 
 impl Writers {
@@ -152,6 +188,7 @@ impl Writers {
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             total,
+            kept: Budget::new(settings.healing_bytes_max),
             activity,
             lanes: Mutex::default(),
             number_floor: AtomicU64::new(0),
@@ -226,18 +263,23 @@ impl Writers {
         if let Some(entry) = lanes.get(project) {
             return entry.clone();
         }
-        if lanes.len() >= shared.settings.projects_max {
+        // First those that a fork could take nothing from, then any idle one.
+        for remembering in [false, true] {
+            if lanes.len() < shared.settings.projects_max {
+                break;
+            }
             let mut floor = 0;
             lanes.retain(|_, entry| {
                 // Whoever holds the entry is about to use it.
-                let idle = (Arc::strong_count(entry) == 1).then(|| entry.lane.parked_number()).flatten();
-                floor = floor.max(idle.unwrap_or(0));
-                idle.is_none()
+                let idle = (Arc::strong_count(entry) == 1).then(|| entry.lane.idle()).flatten();
+                let number = idle.filter(|(_, nothing)| *nothing || remembering).map(|(number, _)| number);
+                floor = floor.max(number.unwrap_or(0));
+                number.is_none()
             });
             shared.number_floor.fetch_max(floor, Ordering::Relaxed);
         }
         let number = shared.number_floor.load(Ordering::Relaxed);
-        let machine = Machine::new(shared.writer.clone(), number, shared.settings.dedupe);
+        let machine = shared.machine(shared.writer.clone(), number);
         let entry = Arc::new(Entry {
             lane: Arc::new(Lane::new(project.clone(), machine)),
             budget: Budget::new(shared.settings.project_bytes_max),

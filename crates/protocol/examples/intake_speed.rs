@@ -27,6 +27,7 @@ fn main() {
         received_ms: 1_795_165_200_123,
         next_id: &mut next_id,
         default_runner: None,
+        default_traceparent: None,
         idempotency_key: None,
     };
     for (name, body) in cases {

@@ -60,6 +60,8 @@ error_codes! {
     EventTooLarge = "event_too_large", 413, never, "An event is too large";
     /// The producer's epoch is older than one that was seen: another one took over.
     Fenced = "fenced", 409, never, "The producer was replaced by a newer one";
+    /// The credential is good, but has no right to this here.
+    Forbidden = "forbidden", 403, never, "The credential has no right to this";
     /// A WebSocket message is larger than allowed.
     FrameTooLarge = "frame_too_large", 413, never, "A frame is too large";
     /// The header fields are larger, or more, than allowed.
@@ -114,6 +116,8 @@ error_codes! {
     OutOfSequence = "out_of_sequence", 409, never, "The producer's sequence has a gap";
     /// The store did not answer in time: the events may have been appended. Harmless to send again under the same ids.
     OutcomeUnknown = "outcome_unknown", 504, again, "The outcome is unknown";
+    /// The store is short of memory, and the project uses more than its share of it.
+    OverShare = "over_share", 503, again, "The project is over its share";
     /// The project remembers as many producers as it may.
     ProducersFull = "producers_full", 503, again, "Too many producers";
     /// The store is away.
@@ -124,8 +128,12 @@ error_codes! {
     RequestTooLarge = "request_too_large", 413, never, "The request is too large";
     /// A field or type that only the server sets.
     Reserved = "reserved", 422, never, "Reserved to the server";
+    /// What is needed to check the caller's rights does not answer.
+    RightsUnavailable = "rights_unavailable", 503, again, "Rights cannot be checked now";
     /// A connection subscribes to more projects than allowed.
     TooManySubscriptions = "too_many_subscriptions", 409, never, "Too many subscriptions";
+    /// No credential, or none that is good.
+    Unauthenticated = "unauthenticated", 401, never, "A good credential is required";
     /// A field that the envelope does not have.
     UnknownField = "unknown_field", 422, never, "An unknown field";
     /// A frame whose `op` is not known.
@@ -197,6 +205,8 @@ macro_rules! close_codes {
 close_codes! {
     /// The gateway stops.
     Draining = "draining", 4200, Later;
+    /// The rights that the connection was opened with were withdrawn.
+    Forbidden = "forbidden", 4403, No;
     /// A frame over the size limit.
     FrameTooLarge = "frame_too_large", 1009, No;
     /// A fault of the gateway.
@@ -215,6 +225,8 @@ close_codes! {
     Stalled = "stalled", 4100, Now;
     /// The client goes on sending what is no frame of the protocol.
     TooManyErrors = "too_many_errors", 4400, No;
+    /// The credential ended: it expired, or was revoked.
+    Unauthenticated = "unauthenticated", 4401, No;
 }
 
 /// Longest close reason, in bytes (RFC 6455: a control frame's 125 less the number).

@@ -167,6 +167,14 @@ impl State {
         }
     }
 
+    /// Goes on behind what the log lost before it was folded (trimmed without a checkpoint): everything up to `position` is
+    /// taken for passed. A position that was passed already changes nothing.
+    pub fn skip_to(&mut self, position: Position) {
+        if position.n() > self.position.n() {
+            self.advance(position);
+        }
+    }
+
     /// Passes a fork entry: its branch closed, another one opened (docs/log.md L8). A deletion empties the state.
     fn pass_fork(&mut self, position: Position, note: ForkNote) {
         self.branches.learn(note.closed);

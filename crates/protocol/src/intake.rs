@@ -14,7 +14,7 @@ mod ident;
 mod media;
 
 use crate::codes::ErrorCode;
-use crate::limits::{EventLimits, FAULTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
+use crate::limits::{EventLimits, FAULTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, TRACEPARENT_BYTES_MAX};
 use crate::problem::{FieldProblem, Problem};
 use crate::wire;
 
@@ -30,6 +30,8 @@ pub struct Intake<'a> {
     pub next_id: &'a mut dyn FnMut() -> String,
     /// The `runner` of events that name none: the credential's name.
     pub default_runner: Option<&'a str>,
+    /// The `traceparent` of events that have none: the request's own, see [`valid_traceparent`].
+    pub default_traceparent: Option<&'a str>,
     /// The request's `Idempotency-Key`, checked by [`check_idempotency_key`]: gives ids to events without one.
     pub idempotency_key: Option<&'a str>,
 }
@@ -94,6 +96,11 @@ pub fn check_idempotency_key(key: &str) -> Result<(), Fault> {
         return Ok(());
     };
     Err(Fault::new(ErrorCode::InvalidHeader, detail))
+}
+
+/// A `traceparent` header as W3C Trace Context wants it to be taken: one that is not valid is as good as none.
+pub fn valid_traceparent(text: &str) -> Option<&str> {
+    (text.len() <= TRACEPARENT_BYTES_MAX && ident::is_traceparent(text)).then_some(text)
 }
 
 /// A whole body as text, within the limits.

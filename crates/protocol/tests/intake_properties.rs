@@ -15,6 +15,7 @@ fn with<R>(run: impl FnOnce(&mut Intake<'_>) -> R) -> R {
         received_ms: 1_795_165_200_123,
         next_id: &mut next_id,
         default_runner: None,
+        default_traceparent: None,
         idempotency_key: Some("key"),
     })
 }

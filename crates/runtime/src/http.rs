@@ -17,6 +17,7 @@ use crate::service::Service;
 mod bind;
 pub mod guard;
 mod headers;
+mod patience;
 pub mod problem;
 mod serve;
 mod stream;

@@ -56,6 +56,7 @@ impl Process {
         let tasks = TaskTracker::new();
         let metrics = ServerMetrics::register(&self.registry)?;
         readiness.set(SERVING, false, "starting");
+        // Every condition is there before the admin port answers, so that it never says ready too early.
         tasks.spawn(heartbeat.clone().keep(background.clone()));
         tasks.spawn(readiness::follow(self.broker, readiness.clone(), background.clone()));
         tasks.close();

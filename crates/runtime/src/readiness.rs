@@ -66,16 +66,26 @@ pub const SERVING: &str = "serving";
 /// The condition that follows the store.
 const BROKER: &str = "broker";
 
-/// Probes the store until `stop`: ready with the first success, off when none came for ten seconds.
-pub async fn follow(broker: Arc<dyn Broker>, readiness: Readiness, stop: CancellationToken) {
+/// Probes the store until `stop`: ready with the first success, off when none came for ten seconds. The condition is there,
+/// and off, when this returns; the future does the probing. `stop` also ends a probe that is on its way.
+pub fn follow(
+    broker: Arc<dyn Broker>,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
     readiness.set(BROKER, false, "not reached yet");
+    async move {
+        stop.run_until_cancelled(probe_always(broker, readiness)).await;
+    }
+}
+
+async fn probe_always(broker: Arc<dyn Broker>, readiness: Readiness) {
     let mut connected = broker.connected();
     let mut last_success = None;
     let mut ticks = tokio::time::interval(PROBE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
             _ = ticks.tick() => {}
             // Found again, or lost: the answer should not be a second old.
             Ok(()) = connected.changed() => {}

@@ -2,8 +2,9 @@
 //! client of bare sockets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -20,7 +21,7 @@ use tidings_protocol::head::Head;
 use tidings_protocol::project::Project;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::http::{Listener, Server, ServerMetrics, app};
 use crate::service::Service;
@@ -58,7 +59,7 @@ impl Log for ProbedBroker {
     fn read(&self, _: Project, _: Span, _: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         unreachable!("{NOT_ASKED}")
     }
-    fn heads(&self, _: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>> {
+    fn heads(&self, _: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
         unreachable!("{NOT_ASKED}")
     }
     fn checkpoint(&self, _: Project, _: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
@@ -85,10 +86,16 @@ impl Index for ProbedBroker {
     fn sweep(&self, _: Project, _: u64, _: u64) -> BoxFuture<'_, Result<(), CallError>> {
         unreachable!("{NOT_ASKED}")
     }
+    fn held_bytes(&self, _: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
+        unreachable!("{NOT_ASKED}")
+    }
+    fn refuse(&self, _: Project, _: u64) -> BoxFuture<'_, Result<(), CallError>> {
+        unreachable!("{NOT_ASKED}")
+    }
 }
 
-/// A service with a few routes: `/word` (GET and POST), `/panic`, `/held` (answers when `release` is cancelled), and
-/// `/up` (upgrades and echoes one byte).
+/// A service with a few routes: `/word` (GET and POST), `/panic`, `/held` (answers when `release` is cancelled), `/drip`
+/// (never ends), `/large`, and `/up` (upgrades and echoes one byte).
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Example {
     /// Ends `/held`.
@@ -99,6 +106,8 @@ pub(crate) struct Example {
     pub(crate) told: CancellationToken,
     /// A request is in `/held`.
     pub(crate) entered: CancellationToken,
+    /// The answer of `/drip` was dropped.
+    pub(crate) dropped: CancellationToken,
 }
 
 impl Service for Example {
@@ -107,7 +116,7 @@ impl Service for Example {
     }
 
     fn router(&self) -> Router {
-        let Example { release, entered, .. } = self.clone();
+        let Example { release, entered, dropped, .. } = self.clone();
         let held = move || {
             entered.cancel();
             let release = release.clone();
@@ -121,6 +130,8 @@ impl Service for Example {
             .route("/word", post(async || "posted"))
             .route("/panic", get(panics))
             .route("/held", get(held))
+            .route("/large", get(async || LARGE.as_str()))
+            .route("/drip", get(move || std::future::ready(drip(dropped.clone().drop_guard()))))
             .route("/up", get(upgrade))
     }
 
@@ -150,6 +161,19 @@ impl Service for Example {
 
 async fn panics() -> &'static str {
     panic!("a secret of the handler")
+}
+
+/// More than a frame of HTTP/2, and less than a stream's first window.
+pub(crate) static LARGE: LazyLock<String> = LazyLock::new(|| "0123456789".repeat(5_000));
+
+/// An answer without an end, drop by drop.
+fn drip(dropped: DropGuard) -> axum::body::Body {
+    let ticks = tokio::time::interval(Duration::from_millis(5));
+    let drops = futures_util::stream::unfold((ticks, dropped), async |(mut ticks, dropped)| {
+        ticks.tick().await;
+        Some((Ok::<_, std::convert::Infallible>("drop"), (ticks, dropped)))
+    });
+    axum::body::Body::from_stream(drops)
 }
 
 async fn upgrade(request: Request) -> Response {

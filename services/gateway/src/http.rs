@@ -1,7 +1,9 @@
 //! The HTTP faces: events as a stream, a poll, or history; snapshots, sessions, projects, exports; the page.
 
+mod accept;
 pub(crate) mod events;
 pub(crate) mod export;
+mod head;
 mod history;
 pub(crate) mod page;
 pub(crate) mod params;

@@ -20,7 +20,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus::Registry;
 use tidings_broker::Broker;
-use tidings_log::hub::{Hub, HubSettings};
+use tidings_log::hub::{Hub, HubSettings, TOPICS_MAX};
 use tidings_runtime::config::GatewayConfig;
 use tidings_runtime::service::Service;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,7 @@ impl Gateway {
             pages_bytes_max: config.pages_bytes_max,
             tail_check: config.tail_check,
             linger: config.linger,
+            topics_max: TOPICS_MAX,
             writer: format!("g-{:016x}", rand::random::<u64>()).into(),
         };
         let hub = Hub::new(broker.clone(), settings, tasks.clone(), tidings_log::metrics::Metrics::register(registry)?);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 /// A problem body (RFC 9457).
 #[derive(ToSchema)]
@@ -22,6 +22,27 @@ pub(crate) struct Problem {
     code: String,
     /// What is wrong in particular.
     errors: Option<Vec<Value>>,
+}
+
+/// What every read may be refused with.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "describes bytes that are written elsewhere")]
+pub(crate) enum Refusals {
+    /// The project's name or a parameter is refused
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// The store is away, or the gateway busy: come back after `Retry-After`
+    #[response(status = 503, content_type = "application/problem+json")]
+    Away(Problem),
+}
+
+/// What a read of one session may be refused with, besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "describes bytes that are written elsewhere")]
+pub(crate) enum NoSession {
+    /// The session is not known (any more)
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(Problem),
 }
 
 /// An event as it is delivered: the runner's envelope with what the server adds. `gap` is shaped like one.

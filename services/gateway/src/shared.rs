@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tidings_log::hub::Hub;
+use tidings_log::hub::{Hub, TopicHandle};
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::project::Project;
+use tidings_runtime::http::problem::Refused;
 
 use crate::connections::Connections;
 use crate::http::summaries::Summaries;
@@ -35,7 +38,19 @@ pub(crate) struct Shared {
     pub summaries: Summaries,
 }
 
+/// When to come back to a gateway that has as many projects as it may, in seconds.
+const BUSY_RETRY_S: u32 = 5;
+
 impl Shared {
+    /// The topic of a project.
+    ///
+    /// # Errors
+    /// `busy` when the gateway has as many as it may, all of them in use.
+    pub(crate) fn topic(&self, project: &Project) -> Result<TopicHandle, Refused> {
+        let full = |error: tidings_log::hub::TopicsFull| Refused::new(ErrorCode::Busy, error.to_string());
+        self.hub.topic(project).map_err(|error| full(error).retry_after(BUSY_RETRY_S))
+    }
+
     /// A new stable viewer id, for who has no name of its own.
     #[expect(clippy::unused_self, reason = "rights will name viewers by their credential")]
     pub(crate) fn viewer_id(&self) -> String {

@@ -100,7 +100,7 @@ fn retry_after_seconds(code: ErrorCode) -> Option<u32> {
         ErrorCode::Busy | ErrorCode::RedisAway | ErrorCode::OutcomeUnknown => Some(1),
         // Another ingest takes over, or this one is back.
         ErrorCode::Draining => Some(2),
-        ErrorCode::MemoryPressure => Some(5),
+        ErrorCode::MemoryPressure | ErrorCode::OverShare => Some(5),
         ErrorCode::NewerFormat => Some(30),
         ErrorCode::ProducersFull => Some(60),
         _ => None,
@@ -115,6 +115,10 @@ pub(crate) fn failure(why: Failure) -> (ErrorCode, &'static str) {
         Failure::Draining => (ErrorCode::Draining, "this service is about to stop; nothing of the rest was taken"),
         Failure::Memory => (ErrorCode::MemoryPressure, "the store is out of memory; nothing of the rest was taken"),
         Failure::NewerFormat(_) => (ErrorCode::NewerFormat, "a newer version wrote the log; nothing was taken"),
+        Failure::OverShare => (
+            ErrorCode::OverShare,
+            "memory is short, and this project uses more than its share of it; nothing of the rest was taken",
+        ),
         Failure::OutcomeUnknown => (
             ErrorCode::OutcomeUnknown,
             "the store did not answer in time; send the events again under the same ids, which is harmless",

@@ -1,17 +1,17 @@
 //! Whole bodies: read, unpacked, and bounded in bytes and time. What is held counts against the service's budget.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody as _};
 use http::header;
 use http_body_util::BodyExt as _;
-use tidings_log::writer::budget::{Budget, Part};
+use tidings_log::writer::budget::Part;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::problem::{FieldProblem, Problem};
 
+use crate::Inner;
 use crate::answer::Rejected;
-use crate::metrics::{Metrics, observe};
+use crate::metrics::observe;
 use crate::unpack::{Encoding, Malformed, Unpacker};
 
 /// How long a whole body may take to arrive.
@@ -34,24 +34,23 @@ pub(crate) struct Whole {
 pub(crate) async fn whole(
     mut body: Body,
     encoding: Encoding,
-    bytes_max: usize,
-    budget: &Arc<Budget>,
     asked_first: bool,
-    metrics: &Metrics,
+    inner: &Inner,
 ) -> Result<Whole, Rejected> {
     let began = Instant::now();
+    let bytes_max = inner.limits.request_bytes_max;
     let announced = body.size_hint().lower();
     let result = if announced > bytes_max as u64 {
         // Packed or not: what is too large to read is too large.
         let actual = usize::try_from(announced).unwrap_or(usize::MAX);
         Err(too_large(bytes_max, Some(actual)))
     } else {
-        match tokio::time::timeout(BODY_TIME_MAX, read(&mut body, encoding, bytes_max, budget)).await {
+        match tokio::time::timeout(BODY_TIME_MAX, read(&mut body, encoding, inner)).await {
             Ok(result) => result,
             Err(_) => Err(Rejected::new(ErrorCode::RequestTimeout, "the body did not arrive in time")),
         }
     };
-    observe(&metrics.read_seconds, began);
+    observe(&inner.metrics.read_seconds, began);
     // Reading on would only now tell the client to send.
     if result.is_err() && !(asked_first && announced > bytes_max as u64) {
         discard(body).await;
@@ -59,9 +58,11 @@ pub(crate) async fn whole(
     result
 }
 
-async fn read(body: &mut Body, encoding: Encoding, bytes_max: usize, budget: &Arc<Budget>) -> Result<Whole, Rejected> {
+async fn read(body: &mut Body, encoding: Encoding, inner: &Inner) -> Result<Whole, Rejected> {
     let busy = || Rejected::new(ErrorCode::Busy, "too many requests are in work");
-    let mut part = budget.share(encoding.window_bytes()).ok_or_else(busy)?;
+    let bytes_max = inner.limits.request_bytes_max;
+    let mut part = inner.budget.share(0).ok_or_else(busy)?;
+    let _window = inner.windows.take(encoding).await.ok_or_else(busy)?;
     let mut unpacker = Unpacker::new(encoding);
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {

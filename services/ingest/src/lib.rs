@@ -12,6 +12,7 @@ mod metrics;
 mod publish;
 mod stream;
 mod unpack;
+mod windows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use windows::Windows;
+
 pub use answer::{EventResult, EventStatus, Published};
 
 /// The ingest service: its routes, the writers behind them, and the janitor of the logs that it writes.
@@ -43,14 +46,17 @@ pub struct Ingest {
 pub(crate) struct Inner {
     limits: EventLimits,
     deadline: Duration,
-    /// Bodies in work, and what waits to be written.
+    /// Bodies and lines in work, answers that wait, and what waits to be written.
     budget: Arc<Budget>,
+    windows: Windows,
+    /// What events may weigh that are to be written together.
+    weight_max: usize,
     writers: Writers,
     connected: watch::Receiver<bool>,
     metrics: metrics::Metrics,
-    /// Streams and the janitor end when it is cancelled.
+    /// Streams, the janitor and the watch for forks end when it is cancelled.
     stop: CancellationToken,
-    /// Streams and the janitor.
+    /// Streams, the janitor and the watch for forks.
     tasks: TaskTracker,
 }
 
@@ -60,24 +66,39 @@ impl Ingest {
     /// # Errors
     /// When `registry` has another ingest's metrics already.
     pub fn new(config: &Config, broker: Arc<dyn Broker>, registry: &Registry) -> Result<Ingest, prometheus::Error> {
-        let budget = Budget::new(config.ingest.memory_bytes_max);
+        let budget = Budget::new(config.ingest.requests_bytes_max());
         let activity = Activity::default();
-        let settings = writer::Settings { dedupe: config.projects.dedupe_window(), ..writer::Settings::default() };
+        let settings = writer::Settings {
+            dedupe: config.projects.dedupe_window(),
+            project_bytes_max: config.ingest.project_bytes_max(&config.limits),
+            healing_time: config.ingest.healing,
+            healing_bytes_max: config.ingest.healing_bytes_max,
+            ..writer::Settings::default()
+        }
+        .answer_within(config.redis.response_timeout);
         let writer_metrics = writer::Metrics::register(registry)?;
         let connected = broker.connected();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let janitor = Janitor::new(
             broker.clone(),
-            janitor::Settings::new(config.projects.retention()),
+            janitor::Settings {
+                memory_watermark_percent: config.projects.memory_watermark_percent,
+                ..janitor::Settings::new(config.projects.retention())
+            },
             activity.clone(),
             janitor::Metrics::register(registry)?,
         );
         let http_metrics = metrics::Metrics::register(registry)?;
         tasks.spawn(janitor.run(stop.clone()));
+        let writers = Writers::new(broker, settings, budget.clone(), activity, writer_metrics);
+        let (watching, until) = (writers.clone(), stop.clone());
+        tasks.spawn(async move { watching.watch(until).await });
         let inner = Inner {
             limits: config.limits.events(),
             deadline: config.ingest.deadline,
-            writers: Writers::new(broker, settings, budget.clone(), activity, writer_metrics),
+            windows: Windows::new(config.ingest.windows_bytes_max(), budget.clone(), config.ingest.deadline),
+            weight_max: settings.project_bytes_max,
+            writers,
             budget,
             connected,
             metrics: http_metrics,

@@ -25,32 +25,36 @@ impl Lines {
         Lines { partial: Vec::new(), skipped: 0, bytes_max }
     }
 
-    /// Takes bytes, and tells of each line that ends in them.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
-        while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
-            let (head, rest) = (&bytes[..end], &bytes[end + 1..]);
-            if self.skipped > 0 {
-                each(Line::TooLong(self.skipped + head.len()));
-                self.skipped = 0;
+    /// Takes bytes, and tells of each line that ends in them, until it is told false. Returns how many bytes it took.
+    pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Line<'_>) -> bool) -> usize {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+            let head = &rest[..end];
+            rest = &rest[end + 1..];
+            let go_on = if self.skipped > 0 {
+                each(Line::TooLong(std::mem::take(&mut self.skipped) + head.len()))
             } else if self.partial.is_empty() {
-                each(self.judge(head));
+                each(self.judge(head))
             } else {
                 self.partial.extend_from_slice(head);
                 let line = std::mem::take(&mut self.partial);
-                each(self.judge(&line));
+                each(self.judge(&line))
+            };
+            if !go_on {
+                return bytes.len() - rest.len();
             }
-            bytes = rest;
         }
         if self.skipped > 0 {
-            self.skipped += bytes.len();
-            return;
+            self.skipped += rest.len();
+            return bytes.len();
         }
-        self.partial.extend_from_slice(bytes);
+        self.partial.extend_from_slice(rest);
         // One more for the carriage return that a break may begin with.
         if self.partial.len() > self.bytes_max + 1 {
             self.skipped = self.partial.len();
             self.partial = Vec::new();
         }
+        bytes.len()
     }
 
     /// The last line, if the stream ended without a break behind it.
@@ -88,12 +92,18 @@ mod tests {
         let mut lines = Lines::new(5);
         let mut out = Vec::new();
         for bytes in text.as_bytes().chunks(chunk) {
-            lines.push(bytes, |line| {
-                out.push(match line {
-                    Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
-                    Line::TooLong(bytes) => format!("<{bytes}>"),
+            let mut left = bytes;
+            // It stops behind each line, and goes on there.
+            while !left.is_empty() {
+                let taken = lines.push(left, |line| {
+                    out.push(match line {
+                        Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
+                        Line::TooLong(bytes) => format!("<{bytes}>"),
+                    });
+                    false
                 });
-            });
+                left = &left[taken..];
+            }
             assert!(lines.held() < 64, "{}", lines.held());
         }
         (out, lines.end().map(|line| String::from_utf8_lossy(&line).into_owned()))
@@ -107,7 +117,10 @@ mod tests {
             assert!(lines.held() <= 16, "{} bytes are held", lines.held());
         }
         let mut out = Vec::new();
-        lines.push(b"\nab\n", |line| out.push(format!("{line:?}")));
+        lines.push(b"\nab\n", |line| {
+            out.push(format!("{line:?}"));
+            true
+        });
         assert_eq!(out, ["TooLong(10000)", "Whole([97, 98])"]);
     }
 

@@ -7,12 +7,11 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, Uri, header};
-use tidings_log::writer::{Jumps, Options};
+use tidings_log::writer::{Item, Jumps, Options};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::intake::{self, BodyFormat, Intake, cloudevents};
-use tidings_protocol::problem::FieldProblem;
-use tidings_protocol::problem::Problem;
+use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 
@@ -20,13 +19,16 @@ use crate::Inner;
 use crate::answer::{self, Rejected};
 use crate::body::{self, asks_first};
 use crate::clock::{Ids, unix_ms};
-use crate::describe::{EventsBody, ProblemBody};
+use crate::describe::{CloudEventBody, CloudEventList, EventsBody, ProblemBody};
 use crate::metrics::observe;
 use crate::stream;
 use crate::unpack::Encoding;
 
 /// The header that makes a request's retries harmless.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The caller's span, as W3C Trace Context has it.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The query parameter that says at which line a resumed stream begins.
 const FIRST_LINE: &str = "first_line";
@@ -51,22 +53,24 @@ const ENCODINGS: &str = "gzip, zstd";
     params(
         ("project" = String, Path, description = "The project's name.", min_length = 1, max_length = 128,
             pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo"),
-        ("first_line" = Option<u64>, Query, minimum = 1,
+        ("first_line" = Option<u64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_u64,
             description = "NDJSON only: the number of the first line sent, when a stream is resumed. Lines count from 1."),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 256,
+            pattern = "^[!-~]([ -~]*[!-~])?$",
             description = "Gives ids to events without one, from the key, their place and their content, so that sending the \
                 request again appends nothing twice."),
-        ("Content-Encoding" = Option<String>, Header,
-            description = "`gzip` or `zstd`, one layer. The limits hold for the unpacked body."),
+        ("traceparent" = Option<String>, Header,
+            description = "W3C trace context of events that bring none of their own. One that is not valid is ignored."),
     ),
     request_body(
         description = "One event, an array of events, a stream of events (NDJSON), or CloudEvents 1.0. CloudEvents in binary \
-            mode are told by a `ce-specversion` header.",
+            mode are told by a `ce-specversion` header. Any of them may be packed: `Content-Encoding: gzip` or `zstd`, one \
+            layer; the limits hold for the unpacked body.",
         content(
             (EventsBody = "application/json"),
             (String = "application/x-ndjson"),
-            (Object = "application/cloudevents+json"),
-            (Vec<Object> = "application/cloudevents-batch+json"),
+            (CloudEventBody = "application/cloudevents+json"),
+            (CloudEventList = "application/cloudevents-batch+json"),
         ),
     ),
     responses(
@@ -123,6 +127,8 @@ pub(crate) struct Head {
     pub(crate) format: BodyFormat,
     pub(crate) encoding: Encoding,
     pub(crate) idempotency_key: Option<String>,
+    /// The trace of events that bring none of their own.
+    pub(crate) traceparent: Option<String>,
     /// Of a stream; 1 unless it is resumed.
     pub(crate) first_line: u64,
 }
@@ -144,23 +150,32 @@ async fn taken(inner: &Arc<Inner>, project: &str, request: Request) -> Result<Re
         return Err(Rejected::new(ErrorCode::NotFound, "there is no such project"));
     }
     if head.format == BodyFormat::Ndjson {
-        return stream::open(inner, head, body);
+        return stream::open(inner, head, body).await;
     }
-    let limits = &inner.limits;
     let asked_first = asks_first(&parts.headers);
-    let read = body::whole(body, head.encoding, limits.request_bytes_max, &inner.budget, asked_first, &inner.metrics);
-    let whole = read.await?;
+    let whole = body::whole(body, head.encoding, asked_first, inner).await?;
     let began = Instant::now();
     let parsed = parse(inner, &head, &parts.headers, &whole.bytes);
     observe(&inner.metrics.parse_seconds, began);
     let events = parsed?;
     // Events are held as they are stored from here on.
     drop(whole);
+    let weight: usize = events.iter().map(Item::weight_of).sum();
+    if weight > inner.weight_max {
+        return Err(too_heavy(inner.weight_max, weight).into());
+    }
     let options = Options { deadline: tokio::time::Instant::now() + inner.deadline, jumps: Jumps::default() };
     let began = Instant::now();
     let outcomes = inner.writers.submit(&head.project, events, options).await;
     observe(&inner.metrics.append_seconds, began);
     answer::whole(outcomes)
+}
+
+/// The fault of events that would not fit if nothing else waited: to come again would not help.
+fn too_heavy(limit: usize, actual: usize) -> Problem {
+    let code = ErrorCode::RequestTooLarge;
+    let detail = format!("as they are stored, the events take {actual} bytes; at most {limit} can wait to be written");
+    Problem::new(code, detail).with(FieldProblem::new(code).limit(limit, actual))
 }
 
 fn parse(inner: &Inner, head: &Head, headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<wire::Event>, Rejected> {
@@ -171,6 +186,7 @@ fn parse(inner: &Inner, head: &Head, headers: &HeaderMap, bytes: &[u8]) -> Resul
         received_ms: unix_ms(),
         next_id: &mut next_id,
         default_runner: None,
+        default_traceparent: head.traceparent.as_deref(),
         idempotency_key: head.idempotency_key.as_deref(),
     };
     let events = match head.format {
@@ -213,6 +229,7 @@ fn head(project: &str, uri: &Uri, headers: &HeaderMap) -> Result<Head, Rejected>
         format,
         encoding,
         idempotency_key: idempotency_key.map(str::to_owned),
+        traceparent: traceparent(headers),
         first_line: first_line.unwrap_or(1),
     })
 }
@@ -233,6 +250,12 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
         Ok(text) => Ok(Some(text)),
         Err(_) => refuse("expected visible ASCII"),
     }
+}
+
+/// The request's trace. One that is not valid, or given twice, is as good as none: tracing never costs an event.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = single(headers, &TRACEPARENT).ok()??;
+    intake::valid_traceparent(text.trim()).map(str::to_owned)
 }
 
 fn first_line(query: &str) -> Result<Option<u64>, Rejected> {

@@ -1,40 +1,42 @@
 //! Streams of lines (NDJSON): events are appended as their lines arrive, and the answer is a stream of lines as well.
 //!
 //! One task per stream reads what has arrived, submits it as a group, answers it, and only then reads on: that is the
-//! backpressure. A client need not read answers before it has sent everything, up to [`ANSWERS_MAX`] groups of them. A faulty
-//! line is answered and costs nothing but itself. When the log cannot take a group the stream ends and says why: the client
-//! goes on at the first line without an answer.
+//! backpressure. A client need not read answers before it has sent everything, within the bounds of [`answers`]. A faulty line
+//! is answered and costs nothing but itself. When the log cannot take a group the stream ends and says why: the client goes on
+//! at the first line without an answer.
 
+mod answers;
 mod group;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
 use tidings_log::writer::budget::Part;
 use tidings_log::writer::{Failure, Jumps};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::problem::FieldProblem;
-use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::Inner;
 use crate::answer::{self, Rejected};
 use crate::lines::Lines;
 use crate::publish::Head;
 use crate::unpack::{Encoding, Malformed, Unpacker};
+use crate::windows::Window;
+use answers::{Answers, Gone};
 use group::Group;
-
-/// Groups of answers that may wait for a client that is still sending.
-const ANSWERS_MAX: usize = 16;
 
 /// Unpacked bytes after which a group is submitted even if more has arrived.
 const GROUP_BYTES: usize = 256 * 1024;
+
+/// Bytes of refusals after which a group is submitted: they are much longer than the lines that they refuse.
+const GROUP_REFUSALS_BYTES: usize = 64 * 1024;
 
 /// Lines after which a group is submitted.
 const GROUP_LINES: usize = 1_000;
@@ -42,11 +44,11 @@ const GROUP_LINES: usize = 1_000;
 /// How long a stream may send nothing. A blank line is enough to keep it.
 const IDLE_MAX: Duration = Duration::from_mins(10);
 
-/// Pause before a group that found the writer busy is submitted again.
+/// Pause before what found the writer or the budget full is tried again.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers a stream: its task runs until the body ends, the client goes, or the service drains.
-pub(crate) fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<Response, Rejected> {
+pub(crate) async fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<Response, Rejected> {
     if inner.stop.is_cancelled() {
         let (code, detail) = answer::failure(Failure::Draining);
         return Err(Rejected::new(code, detail));
@@ -57,9 +59,9 @@ pub(crate) fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<Respons
         return Err(Rejected::new(code, detail));
     }
     let busy = || Rejected::new(ErrorCode::Busy, "too many requests are in work");
-    let window = inner.budget.share(head.encoding.window_bytes()).ok_or_else(busy)?;
+    let window = inner.windows.take(head.encoding).await.ok_or_else(busy)?;
     let held = inner.budget.share(0).ok_or_else(busy)?;
-    let (answers, mut receiver) = mpsc::channel::<Bytes>(ANSWERS_MAX);
+    let (answers, answer_body) = answers::queue(inner.stop.clone());
     let stream = Stream {
         lines: Lines::new(inner.limits.line_bytes_max),
         unpacker: Unpacker::new(head.encoding),
@@ -76,9 +78,8 @@ pub(crate) fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<Respons
         head,
     };
     inner.tasks.spawn(stream.run());
-    let body = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx)).map(Ok::<_, Infallible>);
     let media_type = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(body)).into_response())
+    Ok(([(header::CONTENT_TYPE, media_type)], answer_body).into_response())
 }
 
 struct Stream {
@@ -93,9 +94,9 @@ struct Stream {
     jumps: Jumps,
     accepted: u64,
     rejected: u64,
-    answers: mpsc::Sender<Bytes>,
-    _window: Part,
-    /// For the beginning of a line, and for the group.
+    answers: Answers,
+    _window: Window,
+    /// For the beginning of a line.
     held: Part,
 }
 
@@ -172,14 +173,22 @@ impl Stream {
         loop {
             unpacked.clear();
             let more = self.unpacker.step(&mut input, &mut unpacked).map_err(|Malformed(_)| End::Malformed)?;
-            let (inner, head) = (&self.inner, &self.head);
-            self.lines.push(&unpacked, |line| group.add(line, inner, head));
-            self.next_line = group.next_line();
-            if group.is_full()
-                && let Some(end) = self.submit(group).await
-            {
-                return Err(end);
+            let mut left = &unpacked[..];
+            while !left.is_empty() {
+                let (inner, head) = (&self.inner, &self.head);
+                let taken = self.lines.push(left, |line| {
+                    group.add(line, inner, head);
+                    !group.is_full()
+                });
+                left = &left[taken..];
+                self.next_line = group.next_line();
+                if group.is_full()
+                    && let Some(end) = self.submit(group).await
+                {
+                    return Err(end);
+                }
             }
+            self.hold().await?;
             if !more {
                 return Ok(());
             }
@@ -200,23 +209,31 @@ impl Stream {
         End::Body
     }
 
+    /// Counts the beginning of a line that waits for its end; it may wait long, and there may be many.
+    async fn hold(&mut self) -> Result<(), End> {
+        let deadline = Instant::now() + self.inner.deadline;
+        let (held, bytes) = (&mut self.held, self.lines.held());
+        room(&self.inner, deadline, || held.resize(bytes).then_some(())).await
+    }
+
     /// Appends a group and answers it; the group is empty afterwards. None: go on.
     async fn submit(&mut self, group: &mut Group) -> Option<End> {
         let full = std::mem::replace(group, Group::new(self.next_line));
         if full.is_empty() {
             return None;
         }
-        let deadline = tokio::time::Instant::now() + self.inner.deadline;
-        // What a group holds while it is parsed is small and short-lived; what waits in a line may be neither.
-        while !self.held.resize(self.lines.held()) {
-            if tokio::time::Instant::now() >= deadline {
-                return Some(End::Failed(Failure::Busy));
-            }
-            tokio::time::sleep(BUSY_PAUSE).await;
-        }
+        let deadline = Instant::now() + self.inner.deadline;
+        // Its answers have their room before anything is appended: afterwards they could not be withheld.
+        let budget = &self.inner.budget;
+        let mut part = match room(&self.inner, deadline, || budget.share(full.answers_bytes_max())).await {
+            Ok(part) => part,
+            Err(end) => return Some(end),
+        };
         let (answers, told) = full.append(&self.inner, &self.head, &mut self.jumps, deadline).await;
         self.count(told.accepted, told.rejected);
-        if !answers.is_empty() && self.answers.send(answers.into()).await.is_err() {
+        // To shrink always works.
+        part.resize(answers.len());
+        if !answers.is_empty() && self.answers.send(answers, part).await == Err(Gone) {
             return Some(End::Gone);
         }
         told.failed.map(End::Failed)
@@ -254,12 +271,30 @@ impl Stream {
             End::Failed(why) => Some(answer::failure(why)),
         };
         group::write_done(&mut out, self.accepted, self.rejected, error);
+        // It is small, and what was held of a line is not needed any more.
+        self.held.resize(0);
         // Nobody is left to be told if this fails.
-        let _ = self.answers.send(out.into()).await;
+        let _ = self.answers.send(out, self.held).await;
         if error.is_some() {
             // What is still being sent must not cost the client the answer.
             drop(self.answers);
             crate::body::discard(self.body).await;
+        }
+    }
+}
+
+/// Tries until it works, the time is over, or the service drains.
+async fn room<T>(inner: &Inner, deadline: Instant, mut attempt: impl FnMut() -> Option<T>) -> Result<T, End> {
+    loop {
+        if let Some(room) = attempt() {
+            return Ok(room);
+        }
+        if Instant::now() >= deadline {
+            return Err(End::Failed(Failure::Busy));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BUSY_PAUSE) => {}
+            () = inner.stop.cancelled() => return Err(End::Failed(Failure::Draining)),
         }
     }
 }

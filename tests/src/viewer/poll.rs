@@ -24,12 +24,12 @@ pub(super) async fn visit(
     leave: &mut Leave,
 ) -> anyhow::Result<()> {
     // A poll is a visit of its own: the next one may go to any gateway.
-    let Plan { project, after, lag, .. } = plan;
+    let Plan { project, after, .. } = plan;
     let is_first = record.position().is_none();
     let after = record.position().unwrap_or(after);
     // Where `now` is, is said by an answer that does not wait.
     let wait = if is_first && after == "now" { 0 } else { 20 };
-    let url = format!("http://{gateway}/v1/projects/{project}/events?after={after}&lag={lag}&limit=500&wait={wait}");
+    let url = format!("http://{gateway}/v1/projects/{project}/events?after={after}&limit=500&wait={wait}");
     let asking = async { Answer::read(client.get(url).send().await?).await };
     tokio::pin!(asking);
     let answer = loop {

@@ -8,6 +8,7 @@ use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::viewer::{Kind, Plan, Viewers};
 
 mod bad_input;
+mod failover;
 mod falling_behind;
 mod nothing_is_lost;
 mod readiness;

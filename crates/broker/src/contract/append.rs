@@ -22,7 +22,7 @@ super::cases! {
 
 async fn birth_writes_no_entry(subject: &mut dyn Subject) {
     let broker = subject.broker();
-    let unborn = broker.heads(vec![project("p")]).await.expect("an answer").remove(0);
+    let unborn = broker.heads(vec![project("p")]).await.remove(0).expect("an answer");
     assert!(!unborn.is_born() && !unborn.incarnation.is_empty());
 
     let mut writer = Writer::join(broker.clone(), "p").await;
@@ -167,7 +167,7 @@ async fn a_newer_format_is_refused(subject: &mut dyn Subject) {
     assert_eq!(writer.append(plain(1)).await, Answer::NewerFormat(2));
     let newer = ReadError::NewerFormat(2);
     assert_eq!(broker.read(project("p"), Span::Tail, 1).await, Err(newer.clone()));
-    assert_eq!(broker.heads(vec![project("p")]).await, Err(newer.clone()));
+    assert_eq!(broker.heads(vec![project("p")]).await, [Err(newer.clone())]);
     assert_eq!(broker.state(project("p"), Fields::All).await, Err(newer));
     assert!(broker.checkpoint(project("p"), step).await.is_err());
     subject.clock().set(subject.clock().now_ms() + 10);

@@ -5,8 +5,11 @@ use tidings_protocol::head::Head;
 use tidings_protocol::position::Position;
 
 use super::Subject;
-use super::writer::{Writer, fresh, plain, project, sized};
-use crate::{Answer, CheckpointAnswer, CheckpointStep, Fields, INDEX_SHARDS, Retention, Span, StateAt, index};
+use super::writer::{Writer, fresh, named, plain, project, sized};
+use crate::{
+    Answer, CallError, CheckpointAnswer, CheckpointStep, Fields, INDEX_SHARDS, NothingWhy, ReadError, Retention, Span,
+    StateAt, index,
+};
 
 super::cases! {
     a_step_writes_what_it_names
@@ -19,6 +22,8 @@ super::cases! {
     a_trimmed_log_goes_on
     the_index_lists_projects_by_shard
     a_lease_is_one_owners_at_a_time
+    a_project_over_its_share_is_refused_for_a_while
+    what_a_log_holds_is_counted
     unused_writers_are_swept
 }
 
@@ -70,7 +75,7 @@ async fn a_step_writes_what_it_names(subject: &mut dyn Subject) {
     let head = writer.head().await;
     let fields = vec![field("a", "1"), field("b", "2"), field(".", "3"), field("gone", "")];
     let first = CheckpointStep { fields, ..step(&head, Position::ZERO) };
-    assert_eq!(writer.checkpoint(first).await, CheckpointAnswer::Done { trimmed: 0 });
+    assert_eq!(writer.checkpoint(first).await, CheckpointAnswer::Done { trimmed: 0, more: false });
     let state = writer.state(Fields::All).await;
     assert_eq!((state.position, state.version, state.head.checkpoint), (head.last, 1, head.last));
     let value = |text: &'static str| Bytes::from_static(text.as_bytes());
@@ -83,7 +88,7 @@ async fn a_step_writes_what_it_names(subject: &mut dyn Subject) {
     let next = writer.head().await;
     let fields = vec![field("a", ""), field("b", "4")];
     let second = CheckpointStep { fields, version: 2, ..step(&next, head.last) };
-    assert_eq!(writer.checkpoint(second).await, CheckpointAnswer::Done { trimmed: 0 });
+    assert_eq!(writer.checkpoint(second).await, CheckpointAnswer::Done { trimmed: 0, more: false });
     let named = writer.state(Fields::Named(vec!["a".into(), "b".into(), "c".into()])).await;
     assert_eq!((named.fields, named.version), (vec![("b".to_owned(), value("4"))], 2));
 }
@@ -110,7 +115,11 @@ async fn a_step_from_elsewhere_is_refused(subject: &mut dyn Subject) {
     assert_eq!(writer.checkpoint(good.clone()).await, CheckpointAnswer::Moved, "though meta has not noticed yet");
     let forked = writer.sync().await;
     let closed = CheckpointStep { incarnation: forked.incarnation.clone(), ..good };
-    assert_eq!(writer.checkpoint(closed).await, CheckpointAnswer::Done { trimmed: 0 }, "what survived can be folded");
+    assert_eq!(
+        writer.checkpoint(closed).await,
+        CheckpointAnswer::Done { trimmed: 0, more: false },
+        "what survived can be folded"
+    );
     assert_eq!(writer.state(Fields::All).await.position, last);
 }
 
@@ -124,7 +133,11 @@ async fn a_newer_version_is_not_overwritten(subject: &mut dyn Subject) {
     assert_eq!(writer.checkpoint(older.clone()).await, CheckpointAnswer::NewerVersion(3));
     assert_eq!(writer.state(Fields::All).await.fields[0].1, "3");
     let hard = CheckpointStep { hard: true, ..older };
-    assert_eq!(writer.checkpoint(hard).await, CheckpointAnswer::Done { trimmed: 0 }, "a log must stay bounded");
+    assert_eq!(
+        writer.checkpoint(hard).await,
+        CheckpointAnswer::Done { trimmed: 0, more: false },
+        "a log must stay bounded"
+    );
 }
 
 /// A log with entries ending at 2, 4, .. 20, one per 10 ms, all of the same weight, and its checkpoint at 20.
@@ -145,7 +158,7 @@ async fn trim(writer: &Writer, retention: Retention) -> CheckpointAnswer {
 
 async fn trimming_is_by_events_bytes_and_age(subject: &mut dyn Subject) {
     let writer = ten(subject).await;
-    let done = |trimmed| CheckpointAnswer::Done { trimmed };
+    let done = |trimmed| CheckpointAnswer::Done { trimmed, more: false };
     assert_eq!(trim(&writer, Retention { events: 17, ..KEEP_ALL }).await, done(2), "whole entries, at most 17 events");
     assert_eq!(writer.left().await, ((3..=10).map(|n| 2 * n).collect(), 4));
     let bytes = plain(2).payload.len() as u64;
@@ -167,7 +180,7 @@ async fn nothing_above_the_checkpoint_is_trimmed(subject: &mut dyn Subject) {
     let keep_none = Retention { events: 0, bytes: 0, age_ms: 0 };
     let inside = last[2].back(1);
     let to = CheckpointStep { to: inside, retention: keep_none, ..step(&writer.head().await, Position::ZERO) };
-    assert_eq!(writer.checkpoint(to).await, CheckpointAnswer::Done { trimmed: 2 });
+    assert_eq!(writer.checkpoint(to).await, CheckpointAnswer::Done { trimmed: 2, more: false });
     assert_eq!(writer.left().await, (vec![6, 8, 10], 4));
 }
 
@@ -185,7 +198,7 @@ async fn a_hard_step_trims_at_twice_the_retention(subject: &mut dyn Subject) {
         fields: vec![field("a", "1")],
         ..step(&head, Position::ZERO)
     };
-    assert_eq!(writer.checkpoint(hard).await, CheckpointAnswer::Done { trimmed: 4 });
+    assert_eq!(writer.checkpoint(hard).await, CheckpointAnswer::Done { trimmed: 4, more: false });
     assert_eq!(writer.left().await, (vec![5, 6, 7, 8, 9, 10], 4));
     let state = writer.state(Fields::All).await;
     assert_eq!((state.position, state.version, state.fields.len()), (Position::ZERO, 0, 0), "the checkpoint stays");
@@ -196,19 +209,19 @@ async fn one_step_trims_a_bounded_number(subject: &mut dyn Subject) {
     for _ in 0..crate::limits::TRIM_ENTRIES_MAX + 5 {
         writer.take(plain(1)).await;
     }
-    let done = |trimmed| CheckpointAnswer::Done { trimmed };
+    let done = |trimmed, more| CheckpointAnswer::Done { trimmed, more };
     writer.checkpoint(step(&writer.head().await, Position::ZERO)).await;
     let none = Retention { events: 0, ..KEEP_ALL };
-    assert_eq!(trim(&writer, none).await, done(crate::limits::TRIM_ENTRIES_MAX));
-    assert_eq!(trim(&writer, none).await, done(5));
+    assert_eq!(trim(&writer, none).await, done(crate::limits::TRIM_ENTRIES_MAX, true));
+    assert_eq!(trim(&writer, none).await, done(5, false));
     let quarter = usize::try_from(crate::limits::TRIM_BYTES_MAX / 4).expect("small");
     for _ in 0..6 {
         writer.take(sized(quarter)).await;
     }
     let head = writer.head().await;
     writer.checkpoint(step(&head, head.checkpoint)).await;
-    assert_eq!(trim(&writer, none).await, done(4), "nor more bytes than a step may look at");
-    assert_eq!(trim(&writer, none).await, done(2));
+    assert_eq!(trim(&writer, none).await, done(4, true), "nor more bytes than a step may look at");
+    assert_eq!(trim(&writer, none).await, done(2, false));
 }
 
 async fn a_trimmed_log_goes_on(subject: &mut dyn Subject) {
@@ -220,7 +233,7 @@ async fn a_trimmed_log_goes_on(subject: &mut dyn Subject) {
     assert_eq!(writer.take(plain(1)).await.n(), 23);
     assert_eq!(writer.left().await, (vec![21, 22, 23], 20));
     let trimmed = trim(&writer, Retention { events: 1, bytes: 1_000, age_ms: u64::MAX }).await;
-    assert_eq!(trimmed, CheckpointAnswer::Done { trimmed: 2 });
+    assert_eq!(trimmed, CheckpointAnswer::Done { trimmed: 2, more: false });
     assert_eq!(writer.left().await, (vec![23], 22));
 }
 
@@ -273,4 +286,50 @@ async fn unused_writers_are_swept(subject: &mut dyn Subject) {
     let Answer::Appended { last: again, .. } = old.send(old_call).await else { panic!("its number is free again") };
     assert_eq!(again.n(), 3);
     broker.sweep(project("never-written"), 0, 0).await.expect("an answer");
+}
+
+async fn a_project_over_its_share_is_refused_for_a_while(subject: &mut dyn Subject) {
+    let broker = subject.broker();
+    let refused = Err(CallError::Nothing(NothingWhy::OverShare));
+    broker.refuse(project("nobody"), 1_000).await.expect("it leaves alone what was never born");
+    let mut writer = Writer::join(subject.broker(), "p").await;
+    let first = writer.call(Some(named(&["a"])));
+    let appended = writer.send(first.clone()).await;
+    writer.number = first.number;
+
+    broker.refuse(project("p"), 1_000).await.expect("an answer");
+    let next = writer.call(Some(plain(1)));
+    assert_eq!(broker.append(project("p"), next.clone()).await, refused);
+    assert_eq!(writer.send(first).await, appended, "a retry is acknowledged");
+    let again = writer.call(Some(named(&["a"])));
+    assert!(matches!(broker.append(project("p"), again).await, Ok(Answer::Refused(_))), "and so is a duplicate");
+    assert_eq!(writer.sync().await.last.n(), 1);
+    Writer::join(subject.broker(), "q").await.take(plain(1)).await;
+    subject.clock().set(subject.clock().now_ms() + 999);
+    assert_eq!(broker.append(project("p"), next.clone()).await, refused);
+    subject.clock().set(subject.clock().now_ms() + 1);
+    assert!(matches!(broker.append(project("p"), next).await, Ok(Answer::Appended { .. })), "it ends by itself");
+
+    broker.refuse(project("p"), 1_000).await.expect("an answer");
+    broker.refuse(project("p"), 0).await.expect("an answer");
+    writer.number += 2;
+    writer.take(plain(1)).await;
+}
+
+async fn what_a_log_holds_is_counted(subject: &mut dyn Subject) {
+    let mut writer = Writer::join(subject.broker(), "p").await;
+    for bytes in [1_000, 2_000, 3_000] {
+        writer.take(sized(bytes)).await;
+    }
+    let held = async || subject.broker().held_bytes(vec![project("p"), project("nobody")]).await;
+    let weight = |bytes| sized(bytes).payload.len() as u64;
+    assert_eq!(held().await, [Ok(weight(1_000) + weight(2_000) + weight(3_000)), Ok(0)]);
+    writer.checkpoint(step(&writer.head().await, Position::ZERO)).await;
+    trim(&writer, Retention { events: 2, ..KEEP_ALL }).await;
+    assert_eq!(held().await, [Ok(weight(2_000) + weight(3_000)), Ok(0)]);
+    trim(&writer, Retention { events: 0, ..KEEP_ALL }).await;
+    assert_eq!(held().await, [Ok(0), Ok(0)]);
+    subject.set_format(&project("p"), 2).await;
+    let held = subject.broker().held_bytes(vec![project("nobody"), project("p")]).await;
+    assert_eq!(held, [Ok(0), Err(ReadError::NewerFormat(2))]);
 }

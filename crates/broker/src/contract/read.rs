@@ -4,7 +4,7 @@ use tidings_protocol::position::{LogId, Position};
 
 use super::Subject;
 use super::writer::{Writer, plain, project, sized};
-use crate::Span;
+use crate::{ReadError, Span};
 
 super::cases! {
     forward_reads_begin_inside_an_entry
@@ -12,6 +12,7 @@ super::cases! {
     pages_hold_at_least_one_entry_and_no_more_than_fits
     pages_of_many_sizes_link_up
     a_project_that_was_never_written_is_empty
+    a_log_that_cannot_be_read_fails_alone
 }
 
 /// The numbers of the last events of the entries that a read returns.
@@ -106,6 +107,17 @@ async fn a_project_that_was_never_written_is_empty(subject: &mut dyn Subject) {
         let page = broker.read(project("nobody"), span, 1_000).await.expect("an answer");
         assert_eq!((page.entries.len(), page.trimmed_to, page.head.is_born()), (0, Position::ZERO, false));
     }
-    let heads = broker.heads(vec![project("x"), project("y")]).await.expect("an answer");
-    assert_eq!(heads.len(), 2);
+    let heads = broker.heads(vec![project("x"), project("y")]).await;
+    assert_eq!(heads.iter().filter(|head| head.is_ok()).count(), 2);
+}
+
+async fn a_log_that_cannot_be_read_fails_alone(subject: &mut dyn Subject) {
+    for name in ["a", "b", "c"] {
+        Writer::join(subject.broker(), name).await.take(plain(1)).await;
+    }
+    subject.set_format(&project("b"), 2).await;
+    let heads = subject.broker().heads(vec![project("a"), project("b"), project("c")]).await;
+    assert_eq!(heads[1], Err(ReadError::NewerFormat(2)));
+    let others: Vec<_> = [&heads[0], &heads[2]].into_iter().flatten().map(|head| head.last.n()).collect();
+    assert_eq!((heads.len(), others), (3, vec![1, 1]));
 }

@@ -8,6 +8,7 @@ use tidings_protocol::project::Project;
 use crate::Broker;
 use crate::clock::ManualClock;
 use crate::memory::MemoryBroker;
+use crate::quota::Quotas;
 use crate::redis::server::RedisServer;
 use crate::redis::{RedisBroker, RedisSettings};
 
@@ -18,6 +19,9 @@ const START_MS: u64 = 1_763_630_000_000;
 pub trait Subject: Send + Sync {
     /// The store.
     fn broker(&self) -> Arc<dyn Broker>;
+
+    /// Its shared limits.
+    fn quotas(&self) -> Arc<dyn Quotas>;
 
     /// Its clock.
     fn clock(&self) -> &ManualClock;
@@ -52,6 +56,10 @@ impl MemorySubject {
 
 impl Subject for MemorySubject {
     fn broker(&self) -> Arc<dyn Broker> {
+        Arc::new(self.broker.clone())
+    }
+
+    fn quotas(&self) -> Arc<dyn Quotas> {
         Arc::new(self.broker.clone())
     }
 
@@ -110,6 +118,10 @@ async fn until_connected(broker: &RedisBroker, wanted: bool) {
 
 impl Subject for RedisSubject {
     fn broker(&self) -> Arc<dyn Broker> {
+        Arc::new(self.broker.clone())
+    }
+
+    fn quotas(&self) -> Arc<dyn Quotas> {
         Arc::new(self.broker.clone())
     }
 

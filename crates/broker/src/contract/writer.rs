@@ -129,7 +129,7 @@ impl Writer {
     }
 
     pub(crate) async fn head(&self) -> Head {
-        self.broker.heads(vec![self.project.clone()]).await.expect("the store answers").remove(0)
+        self.broker.heads(vec![self.project.clone()]).await.remove(0).expect("the store answers")
     }
 }
 

@@ -12,17 +12,20 @@ use tidings_protocol::wire;
 use super::data::{Kept, LogData, Writer};
 use super::producers::{Against, sequence};
 use crate::limits::Limits;
-use crate::{Answer, AppendBatch, AppendCall, Heal, Refusal, RefusalWhy, merge_refusals};
+use crate::{Answer, AppendBatch, AppendCall, CallError, Heal, NothingWhy, Refusal, RefusalWhy, merge_refusals};
 
 impl LogData {
     /// One call of the append script at this time, on a store of this incarnation: the answer, and the entry to publish
-    /// (the batch, or a fork; never both). An error means that the batch is not what it says, and changes nothing.
+    /// (the batch, or a fork; never both).
+    ///
+    /// # Errors
+    /// [`NothingWhy::OverShare`], and [`NothingWhy::Refusing`] when the batch is not what it says. Nothing happened.
     pub fn append(
         &mut self,
         now_ms: u64,
         incarnation: &str,
         call: &AppendCall,
-    ) -> Result<(Answer, Option<Entry>), EntryError> {
+    ) -> Result<(Answer, Option<Entry>), CallError> {
         self.append_within(now_ms, incarnation, call, &Limits::default())
     }
 
@@ -32,11 +35,13 @@ impl LogData {
         incarnation: &str,
         call: &AppendCall,
         limits: &Limits,
-    ) -> Result<(Answer, Option<Entry>), EntryError> {
+    ) -> Result<(Answer, Option<Entry>), CallError> {
         if self.format > LOG_FORMAT {
             return Ok((Answer::NewerFormat(self.format), None));
         }
-        let batch = call.batch.as_ref().map(|batch| Ok((batch, decode(batch)?))).transpose()?;
+        let decoded = |batch| decode(batch).map(|events| (batch, events));
+        let batch = call.batch.as_ref().map(decoded).transpose();
+        let batch = batch.map_err(|error| CallError::Nothing(NothingWhy::Refusing(error.to_string())))?;
 
         // L4.1: birth, or a fork.
         let opens = self.branch.is_none() || self.opened_under != incarnation;
@@ -70,6 +75,10 @@ impl LogData {
         let refusals = merge_refusals(self.seen(batch), out_of_sequence);
         if !refusals.is_empty() {
             return Ok((Answer::Refused(refusals), None));
+        }
+        // L18: what was appended before is acknowledged all the same.
+        if self.refused_until_ms > now_ms {
+            return Err(CallError::Nothing(NothingWhy::OverShare));
         }
         let unknown = producers.keys().filter(|id| !self.producers.contains_key(*id)).count();
         if unknown > 0 && (self.producers.len() + unknown) as u64 > limits.producers_max {

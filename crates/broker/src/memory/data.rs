@@ -13,7 +13,7 @@ use tidings_protocol::position::{Branch, Position};
 
 use super::ids::Ids;
 use super::producers::Producer;
-use crate::limits::{TRIM_BYTES_MAX, TRIM_ENTRIES_MAX};
+use crate::limits::Limits;
 use crate::{CheckpointAnswer, CheckpointStep, Fields, Page, Retention, Span, StateAt};
 
 /// A project's log, its bookkeeping and its checkpoint. The default is a log that was never born.
@@ -32,6 +32,10 @@ pub struct LogData {
     checkpoint: Position,
     version: u32,
     state: BTreeMap<String, Bytes>,
+    /// Running total of the last entry that was trimmed.
+    trimmed_bytes: u64,
+    /// Until when appends are refused (0: they are not).
+    pub(super) refused_until_ms: u64,
 }
 
 /// An entry and what it weighs: its batch, encoded, or the text of its fork.
@@ -115,6 +119,16 @@ impl LogData {
 
     /// See [`Log::checkpoint`](crate::Log::checkpoint).
     pub fn checkpoint(&mut self, now_ms: u64, incarnation: &str, step: &CheckpointStep) -> CheckpointAnswer {
+        self.checkpoint_within(now_ms, incarnation, step, &Limits::default())
+    }
+
+    pub(crate) fn checkpoint_within(
+        &mut self,
+        now_ms: u64,
+        incarnation: &str,
+        step: &CheckpointStep,
+        limits: &Limits,
+    ) -> CheckpointAnswer {
         if self.branch.is_none() || incarnation != step.incarnation {
             return CheckpointAnswer::Moved;
         }
@@ -128,7 +142,7 @@ impl LogData {
         }
         let (keep, limit_n) =
             if step.hard { (doubled(step.retention), u64::MAX) } else { (step.retention, step.to.n()) };
-        let trimmed = self.trim(now_ms, keep, limit_n);
+        let (trimmed, more) = self.trim(now_ms, keep, limit_n, limits);
         if !step.hard {
             self.checkpoint = step.to;
             self.version = step.version;
@@ -139,11 +153,12 @@ impl LogData {
                 };
             }
         }
-        CheckpointAnswer::Done { trimmed }
+        CheckpointAnswer::Done { trimmed, more }
     }
 
-    /// Removes the oldest entries that exceed any bound, none above `limit_n`, within the bounds of one step.
-    fn trim(&mut self, now_ms: u64, keep: Retention, limit_n: u64) -> u64 {
+    /// Removes the oldest entries that exceed any bound, none above `limit_n`, within the bounds of one step: how many, and
+    /// whether those bounds ended it.
+    fn trim(&mut self, now_ms: u64, keep: Retention, limit_n: u64, limits: &Limits) -> (u64, bool) {
         let (mut trimmed, mut bytes) = (0, 0);
         while let Some(kept) = self.entries.front() {
             let entry = &kept.entry;
@@ -152,14 +167,30 @@ impl LogData {
             let exceeds = events_from_here > keep.events
                 || bytes_from_here > keep.bytes
                 || entry.position.ms().saturating_add(keep.age_ms) < now_ms;
-            if !exceeds || entry.position.n() > limit_n || trimmed >= TRIM_ENTRIES_MAX || bytes >= TRIM_BYTES_MAX {
+            if !exceeds || entry.position.n() > limit_n {
                 break;
+            }
+            if trimmed >= limits.trim_entries_max || bytes >= limits.trim_bytes_max {
+                return (trimmed, true);
             }
             bytes += batch_bytes(kept);
             trimmed += 1;
+            self.trimmed_bytes = entry.total_bytes;
             self.entries.pop_front();
         }
-        trimmed
+        (trimmed, false)
+    }
+
+    /// See [`Index::held_bytes`](crate::Index::held_bytes).
+    pub fn held_bytes(&self) -> u64 {
+        self.total_bytes - self.trimmed_bytes
+    }
+
+    /// See [`Index::refuse`](crate::Index::refuse).
+    pub fn refuse(&mut self, now_ms: u64, for_ms: u64) {
+        if self.is_born() && self.format <= LOG_FORMAT {
+            self.refused_until_ms = if for_ms == 0 { 0 } else { now_ms.saturating_add(for_ms) };
+        }
     }
 
     /// See [`Log::state`](crate::Log::state).

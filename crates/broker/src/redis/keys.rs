@@ -49,6 +49,15 @@ impl Keys {
         format!("{}:lease:{shard:02}", self.prefix)
     }
 
+    /// A bucket of a shared limit. A call has one such key: what a name may do to the hash tag does not matter.
+    pub(super) fn rate(&self, bucket: &str) -> String {
+        format!("{}:rate:{bucket}", self.prefix)
+    }
+
+    pub(super) fn holds(&self, shard: u16) -> String {
+        format!("{}:holds:{shard:02}", self.prefix)
+    }
+
     /// The channel of one process's probes.
     pub(super) fn probe(&self, process: &str) -> String {
         format!("{}:probe:{process}", self.prefix)
@@ -65,6 +74,7 @@ mod tests {
         assert_eq!(keys.project(&project).log, "tidings:{demo}:log");
         assert_eq!(keys.channel(&project), "tidings:{demo}:bus");
         assert_eq!((keys.index(7), keys.lease(63)), ("tidings:index:07".into(), "tidings:lease:63".into()));
+        assert_eq!((keys.rate("a:b"), keys.holds(7)), ("tidings:rate:a:b".into(), "tidings:holds:07".into()));
         assert_eq!(keys.probe("1f"), "tidings:probe:1f");
     }
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult, Value, cmd};
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, PushInfo, PushKind, RedisError,
+    RedisResult, TlsCertificates, Value, cmd,
+};
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +18,8 @@ use tracing::{info, warn};
 
 use super::errors::call_error;
 use super::script::{self, ScriptCall};
+use super::sentinel::Sentinels;
+use super::settings::{Place, RedisSettings, RedisSettingsError};
 use crate::{CallError, NothingWhy};
 
 /// First and longest pause between two attempts to connect.
@@ -23,16 +28,73 @@ const BACKOFF_MS: (u64, u64) = (20, 1_000);
 /// What it takes to open a connection.
 #[derive(Clone)]
 pub(super) struct Opener {
-    pub(super) info: ConnectionInfo,
+    pub(super) place: OpenAt,
+    pub(super) tls: TlsCertificates,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
     pub(super) ping_interval: Duration,
 }
 
+/// Where connections lead.
+#[derive(Clone)]
+pub(super) enum OpenAt {
+    /// Always there.
+    Node(ConnectionInfo),
+    /// To the node that the sentinels name; how to reach it, but for its address.
+    Primary(Arc<Sentinels>, ConnectionInfo),
+}
+
 impl Opener {
-    /// Opens a connection. `on_push` runs in the connection's task and must not block.
+    /// By these settings.
+    pub(super) fn new(settings: &RedisSettings) -> Result<Opener, RedisSettingsError> {
+        let place = match settings.place()? {
+            Place::Node(info) => OpenAt::Node(info),
+            Place::Sentinels { nodes, name, primary } => {
+                OpenAt::Primary(Arc::new(Sentinels::new(nodes, name)), primary)
+            }
+        };
+        Ok(Opener {
+            place,
+            tls: settings.certificates(),
+            connect_timeout: settings.connect_timeout,
+            response_timeout: settings.response_timeout,
+            ping_interval: settings.ping_interval,
+        })
+    }
+
+    /// Keeps the sentinels' word fresh, for ever; at once over where there are none.
+    pub(super) async fn ask_sentinels(&self) {
+        if let OpenAt::Primary(sentinels, _) = &self.place {
+            sentinels.run(self).await;
+        }
+    }
+
+    /// Returns when the sentinels name another primary than when this was called.
+    pub(super) async fn moved(&self) -> RedisError {
+        match &self.place {
+            OpenAt::Primary(sentinels, _) => sentinels.moved().await,
+            OpenAt::Node(_) => std::future::pending().await,
+        }
+    }
+
+    /// Opens a connection to a primary. `on_push` runs in the connection's task and must not block.
     pub(super) async fn open(
         &self,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> RedisResult<MultiplexedConnection> {
+        let info = match &self.place {
+            OpenAt::Node(info) => info.clone(),
+            OpenAt::Primary(sentinels, info) => info.clone().set_addr(sentinels.primary()?),
+        };
+        let mut connection = self.connect(info, on_push).await?;
+        expect_primary(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Opens a connection to this node.
+    pub(super) async fn connect(
+        &self,
+        info: ConnectionInfo,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
@@ -42,23 +104,40 @@ impl Opener {
                 on_push(info);
                 Ok::<(), std::convert::Infallible>(())
             });
-        Client::open(self.info.clone())?.get_multiplexed_async_connection_with_config(&config).await
+        let client = match info.addr() {
+            ConnectionAddr::TcpTls { .. } => Client::build_with_tls(info, self.tls.clone())?,
+            _ => Client::open(info)?,
+        };
+        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// Asks at every interval whether the connection lives; returns when it does not.
+    /// Asks at every interval whether the connection lives and leads to a primary; returns when it does not, or when the
+    /// sentinels name another one.
     pub(super) async fn watch(&self, connection: &mut MultiplexedConnection) -> RedisError {
-        loop {
-            tokio::time::sleep(self.ping_interval).await;
-            // The response timeout bounds this: a frozen server looks like a dead one.
-            if let Err(error) = ping(connection).await {
-                return error;
+        let asked = async {
+            loop {
+                tokio::time::sleep(self.ping_interval).await;
+                // The response timeout bounds this: a frozen server looks like a dead one.
+                if let Err(error) = expect_primary(connection).await {
+                    return error;
+                }
             }
+        };
+        tokio::select! {
+            error = self.moved() => error,
+            error = asked => error,
         }
     }
 }
 
-pub(super) async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    cmd("PING").query_async::<Value>(connection).await.map(drop)
+/// Fails unless the node calls itself a primary: after a failover the old one may still answer for a while.
+pub(super) async fn expect_primary(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let role: Vec<Value> = cmd("ROLE").query_async(connection).await?;
+    match role.first() {
+        Some(Value::BulkString(role)) if role.as_slice() == b"master" => Ok(()),
+        Some(Value::SimpleString(role)) if role == "master" => Ok(()),
+        _ => Err((ErrorKind::Io, "the node is no primary now").into()),
+    }
 }
 
 /// Growing pauses with jitter, so that a fleet does not come back in step.
@@ -78,7 +157,7 @@ impl Backoff {
 
 /// The connection that commands go over.
 pub(super) struct Commands {
-    opener: Opener,
+    pub(super) opener: Opener,
     current: RwLock<Option<Arc<Live>>>,
     /// Whether there is one.
     pub(super) up: watch::Sender<bool>,

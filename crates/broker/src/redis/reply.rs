@@ -1,14 +1,14 @@
 //! What scripts answer, as values of the contract.
 
-use ::redis::Value;
+use ::redis::{FromRedisValue as _, Value};
 use bytes::Bytes;
 use prost::Message as _;
 use tidings_protocol::entry::{Body, Entry, ForkNote};
-use tidings_protocol::head::{Fork, Head};
+use tidings_protocol::head::{Fork, Head, LOG_FORMAT};
 use tidings_protocol::position::{LogId, Position};
 use tidings_protocol::wire;
 
-use crate::{Answer, CheckpointAnswer, Heal, Page, ReadError, Refusal, RefusalWhy, StateAt, merge_refusals};
+use crate::{Answer, CheckpointAnswer, Heal, MemoryUse, Page, ReadError, Refusal, RefusalWhy, StateAt, merge_refusals};
 
 /// An answer that is none. Its text says which part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,29 +57,48 @@ impl Items {
     }
 }
 
-/// The answer of the append script.
-pub(super) fn answer(value: Value) -> Reply<Answer> {
+/// What the append script says, and what became of its publish.
+pub(crate) struct Told {
+    pub(crate) answer: Answer,
+    /// Of the batch's entry or of a fork's: the entry stands, and nobody heard of it.
+    pub(crate) publish_error: Option<String>,
+}
+
+/// The answer of the append script; none: the project is over its share, and nothing happened.
+pub(super) fn answer(value: Value) -> Reply<Option<Told>> {
     let mut items = Items::of(value)?;
-    Ok(match items.text()?.as_str() {
+    let mut publish_error = None;
+    let mut told = |items: &mut Items| {
+        let error = items.text()?;
+        publish_error = (!error.is_empty()).then_some(error);
+        Reply::Ok(publish_error.clone())
+    };
+    let answer = match items.text()?.as_str() {
         "appended" => {
             let (last, count) = (items.parsed("position")?, items.parsed("count")?);
-            let error = items.text()?;
-            Answer::Appended { last, count, publish_error: (!error.is_empty()).then_some(error) }
+            Answer::Appended { last, count, publish_error: told(&mut items)? }
         }
-        "synced" => Answer::Synced(Box::new(head(items.items()?)?)),
+        "synced" => {
+            let head = head(items.items()?)?;
+            told(&mut items)?;
+            Answer::Synced(Box::new(head))
+        }
         "heal" => {
             let head = head(items.items()?)?;
             let number = items.parsed("number")?;
             let (last, count) = (items.text()?, items.parsed("count")?);
             let last = (!last.is_empty()).then(|| last.parse().map_err(|_| ReplyError("position"))).transpose()?;
+            told(&mut items)?;
             Answer::Heal(Box::new(Heal { head, number, answer: last.map(|last| (last, count)) }))
         }
         "stale" => Answer::Stale { last: items.parsed("number")? },
         "refused" => Answer::Refused(refusals(items.items()?, items.items()?)?),
         "newer" => Answer::NewerFormat(items.parsed("format")?),
         "producers_full" => Answer::ProducersFull,
+        "over_share" => return Ok(None),
         _ => return Err(ReplyError("unknown answer")),
-    })
+    };
+    Ok(Some(Told { answer, publish_error }))
 }
 
 fn refusals(mut ids: Items, mut sequences: Items) -> Reply<Vec<Refusal>> {
@@ -211,10 +230,37 @@ pub(super) fn state(value: Value) -> Result<StateAt, ReadError> {
 pub(super) fn checkpoint(value: Value) -> Reply<Result<CheckpointAnswer, u32>> {
     let mut items = Items::of(value)?;
     Ok(match items.text()?.as_str() {
-        "done" => Ok(CheckpointAnswer::Done { trimmed: items.parsed("trimmed")? }),
+        "done" => {
+            let trimmed = items.parsed("trimmed")?;
+            Ok(CheckpointAnswer::Done { trimmed, more: items.parsed::<u8>("more")? == 1 })
+        }
         "moved" => Ok(CheckpointAnswer::Moved),
         "newer_version" => Ok(CheckpointAnswer::NewerVersion(items.parsed("version")?)),
         "newer" => Err(items.parsed("format")?),
         _ => return Err(ReplyError("unknown answer")),
     })
+}
+
+/// What a log holds, from meta's `format`, `bytes` and `trimmed_bytes`.
+pub(super) fn held_bytes(value: Value) -> Result<u64, ReadError> {
+    let malformed = |_| ReadError::Malformed("the counters of a log".into());
+    let (format, bytes, trimmed) =
+        <(Option<u32>, Option<u64>, Option<u64>)>::from_redis_value(value).map_err(malformed)?;
+    match format {
+        Some(format) if format > LOG_FORMAT => Err(ReadError::NewerFormat(format)),
+        _ => Ok(bytes.unwrap_or(0).saturating_sub(trimmed.unwrap_or(0))),
+    }
+}
+
+/// The answer of `INFO memory`.
+pub(super) fn memory(value: Value) -> Result<MemoryUse, ReadError> {
+    let info = String::from_redis_value(value).map_err(|error| ReadError::Malformed(error.to_string()))?;
+    let number = |name: &str| {
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        value.trim_end().parse::<u64>().ok()
+    };
+    let used = number("used_memory").ok_or_else(|| ReadError::Malformed("INFO memory".into()))?;
+    // Buffers of replicas and of the append-only file do not count against the limit.
+    let used_bytes = used.saturating_sub(number("mem_not_counted_for_evict").unwrap_or(0));
+    Ok(MemoryUse { used_bytes, max_bytes: number("maxmemory").filter(|max| *max > 0) })
 }

@@ -52,8 +52,14 @@ scripts! {
     CHECKPOINT = "common" "checkpoint";
     /// Removal of unused writers and producers.
     SWEEP = "common" "sweep";
+    /// Refusal of what a project over its share appends.
+    REFUSE = "common" "refuse";
     /// The janitor's lease.
     LEASE = "lease";
+    /// A portion of a rate.
+    TAKE = "take";
+    /// What a holder holds, and its lease.
+    HOLD = "hold";
 }
 
 /// A call in the making.

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::link::{Backoff, Opener, ping};
+use super::link::{Backoff, Opener, expect_primary};
 use crate::{ReadError, Sink, Subscription};
 
 /// Channels in one SUBSCRIBE.
@@ -163,7 +163,8 @@ impl Subscriber {
             self.subscribe_all(connection, &wanted).await?;
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = tokio::time::sleep(self.opener.ping_interval) => ping(connection).await?,
+                () = tokio::time::sleep(self.opener.ping_interval) => expect_primary(connection).await?,
+                error = self.opener.moved() => return Err(error),
             }
         }
     }
@@ -290,9 +291,14 @@ mod tests {
     #[tokio::test]
     async fn a_silent_server_is_noticed() {
         let server = RedisServer::start();
-        let info = RedisSettings::new(server.url()).connection_info().expect("good settings");
         let timeout = Duration::from_millis(300);
-        let opener = Opener { info, connect_timeout: timeout, response_timeout: timeout, ping_interval: timeout / 10 };
+        let settings = RedisSettings {
+            connect_timeout: timeout,
+            response_timeout: timeout,
+            ping_interval: timeout / 10,
+            ..RedisSettings::new(server.url())
+        };
+        let opener = Opener::new(&settings).expect("good settings");
         let subscriber = Subscriber::new(opener);
         let (mut up, stop) = (subscriber.up.subscribe(), CancellationToken::new());
         let task = tokio::spawn(Arc::clone(&subscriber).run(stop.clone()));

@@ -21,16 +21,17 @@ use crate::memory::LogData;
 use crate::redis::server::RedisServer;
 use crate::redis::{RedisBroker, RedisSettings};
 use crate::{
-    Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, Index as _, Log as _,
-    Probe as _, ProducerStep, Retention, Sink, Span,
+    Answer, AppendBatch, AppendCall, CallError, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, Index as _,
+    Log as _, Probe as _, ProducerStep, Retention, Sink, Span,
 };
 
 /// Histories, and calls in each. Small bounds below bring every limit in reach of a short history.
 const HISTORIES: u64 = 40;
 const CALLS: usize = 400;
-const LIMITS: Limits = Limits { producers_max: 3, ranges_max: 3, forks_max: 3 };
+const LIMITS: Limits =
+    Limits { producers_max: 3, ranges_max: 3, forks_max: 3, trim_entries_max: 4, trim_bytes_max: 2_000 };
 /// The answers that must occur.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 15] = [
     "Appended",
     "Synced",
     "Heal",
@@ -42,6 +43,8 @@ const KINDS: [&str; 13] = [
     "Fenced",
     "Done",
     "trimmed",
+    "more",
+    "OverShare",
     "Moved",
     "NewerVersion",
 ];
@@ -136,7 +139,8 @@ impl World {
             60..=74 => self.read(at).await,
             75..=84 => self.checkpoint(at).await,
             85..=88 => self.state(at).await,
-            89..=91 => self.sweep().await,
+            89..=90 => self.sweep().await,
+            91 => self.refuse(at).await,
             92..=93 => self.fork().await,
             94..=97 => self.copy().await,
             _ => self.restore().await,
@@ -185,10 +189,14 @@ impl World {
 
     async fn send(&mut self, call: AppendCall, at: &str) {
         let now_ms = self.clock.now_ms();
-        let (expected, entry) =
-            self.memory.append_within(now_ms, &self.incarnation, &call, &LIMITS).expect("a good batch");
+        let expected = self.memory.append_within(now_ms, &self.incarnation, &call, &LIMITS);
         let answer = self.redis.append(self.project.clone(), call.clone()).await;
-        assert_eq!(answer, Ok(expected.clone()), "{at}: {call:?}");
+        assert_eq!(answer, expected.clone().map(|(answer, _)| answer), "{at}: {call:?}");
+        let (expected, entry) = match expected {
+            Ok(expected) => expected,
+            Err(CallError::Nothing(why)) => return self.count(&why),
+            Err(error) => panic!("{at}: {error}"),
+        };
         match &expected {
             Answer::Refused(refusals) => refusals.iter().for_each(|refusal| self.count(&refusal.why)),
             other => self.count(other),
@@ -272,11 +280,14 @@ impl World {
             },
             hard: self.random.random_bool(0.2),
         };
-        let expected = self.memory.checkpoint(self.clock.now_ms(), &self.incarnation, &step);
+        let expected = self.memory.checkpoint_within(self.clock.now_ms(), &self.incarnation, &step, &LIMITS);
         let answer = self.redis.checkpoint(self.project.clone(), step.clone()).await;
         assert_eq!(answer, Ok(expected), "{at}: {step:?}");
         self.count(&expected);
-        if matches!(expected, CheckpointAnswer::Done { trimmed: 1.. }) {
+        if matches!(expected, CheckpointAnswer::Done { more: true, .. }) {
+            *self.tally.entry("more".into()).or_default() += 1;
+        }
+        if matches!(expected, CheckpointAnswer::Done { trimmed: 1.., .. }) {
             *self.tally.entry("trimmed".into()).or_default() += 1;
         }
     }
@@ -296,6 +307,14 @@ impl World {
         let (writers_ms, producers_ms) = (self.pick(&[0, 200, 2_000]), self.pick(&[0, 200, 2_000]));
         self.memory.sweep(self.clock.now_ms(), writers_ms, producers_ms);
         self.redis.sweep(self.project.clone(), writers_ms, producers_ms).await.expect("an answer");
+    }
+
+    async fn refuse(&mut self, at: &str) {
+        let for_ms = self.pick(&[0, 50, 200]);
+        self.memory.refuse(self.clock.now_ms(), for_ms);
+        self.redis.refuse(self.project.clone(), for_ms).await.expect("an answer");
+        let held = self.redis.held_bytes(vec![self.project.clone()]).await;
+        assert_eq!(held, [Ok(self.memory.held_bytes())], "{at}");
     }
 
     async fn fork(&mut self) {

@@ -104,7 +104,7 @@ async fn what_a_frozen_redis_did_is_unknown_and_a_retry_is_harmless() {
     // Only if its own connection broke too.
     ear.until(|heard| heard.lost > 0 || !heard.entries.is_empty()).await;
     assert_eq!(
-        connect(&server).await.heads(vec![p()]).await.expect("an answer")[0].last.n(),
+        connect(&server).await.heads(vec![p()]).await.remove(0).expect("an answer").last.n(),
         2,
         "it stands there once"
     );
@@ -191,7 +191,7 @@ async fn a_replica_takes_nothing_and_is_not_believed() {
     assert_eq!(broker.checkpoint(p(), step(&head)).await, Err(refusing("READONLY")));
     assert_eq!(broker.sweep(p(), 0, 0).await, Err(refusing("READONLY")));
     assert_eq!(broker.enter(p()).await, Err(refusing("READONLY")));
-    assert!(matches!(broker.heads(vec![p()]).await, Err(ReadError::Away(_))));
+    assert!(matches!(broker.heads(vec![p()]).await[..], [Err(ReadError::Away(_))]));
     assert!(matches!(broker.read(p(), Span::Tail, 1).await, Err(ReadError::Away(_))));
     assert!(matches!(broker.state(p(), Fields::All).await, Err(ReadError::Away(_))));
 
@@ -224,9 +224,20 @@ async fn without_memory_nothing_is_appended_and_checkpoints_make_room() {
     assert_eq!(broker.append(project("unborn"), sync()).await, full);
     let head = writer.head().await;
     assert_eq!(head.last.n(), 1, "nothing happened");
-    assert_eq!(broker.checkpoint(p(), step(&head)).await, Ok(CheckpointAnswer::Done { trimmed: 1 }));
+    assert_eq!(broker.memory().await.expect("an answer").max_bytes, Some(1));
+    broker.refuse(p(), 60_000).await.expect("it passes");
+    for _ in ["taken", "renewed"] {
+        assert_eq!(broker.lease(7, "janitor".into(), 60_000).await, Ok(true));
+        assert_eq!(broker.lease(7, "another".into(), 60_000).await, Ok(false));
+    }
+    assert_eq!(broker.checkpoint(p(), step(&head)).await, Ok(CheckpointAnswer::Done { trimmed: 1, more: false }));
     assert_eq!(broker.state(p(), Fields::All).await.expect("an answer").fields.len(), 1, "the fields were written too");
     server.command("CONFIG SET maxmemory 0").await.expect("it does");
+    let memory = broker.memory().await.expect("an answer");
+    assert!(memory.max_bytes.is_none() && memory.used_bytes > 100_000, "{memory:?}");
+    let over_share = Err(CallError::Nothing(NothingWhy::OverShare));
+    assert_eq!(broker.append(p(), writer.call(Some(plain(1)))).await, over_share, "by the server's own clock");
+    broker.refuse(p(), 0).await.expect("it passes");
     assert_eq!(writer.take(plain(1)).await.n(), 2);
 }
 
@@ -257,10 +268,19 @@ async fn a_forbidden_channel_does_not_undo_the_append() {
     let Answer::Appended { last, publish_error: Some(_), .. } = writer.send(call.clone()).await else {
         panic!("appended, and the error beside it")
     };
-    let again = Answer::Appended { last, count: 1, publish_error: None };
+    let (again, retry) = (Answer::Appended { last, count: 1, publish_error: None }, call.clone());
     assert_eq!(writer.send(call).await, again);
     assert_eq!(writer.head().await.last, last, "the books are written");
     assert!(matches!(writer.append(named(&["a"])).await, Answer::Refused(_)));
+
+    // A fork's entry, which each kind of answer may stand beside.
+    for call in [sync(), writer.call(Some(plain(1))), retry] {
+        server.change_replication_id().await;
+        let told = broker.append_told(&p(), &call).await.expect("an answer");
+        assert!(told.publish_error.is_some(), "{:?}", told.answer);
+        let told = broker.append_told(&p(), &sync()).await.expect("an answer");
+        assert_eq!(told.publish_error, None, "no entry, no error");
+    }
 }
 
 #[tokio::test]
@@ -299,4 +319,14 @@ fn settings_are_checked_and_keep_their_secret() {
         let bad = RedisSettings { prefix: prefix.into(), ..settings.clone() };
         assert!(matches!(RedisBroker::connect(&bad), Err(RedisSettingsError::Prefix(_))), "{prefix:?} was taken");
     }
+}
+
+#[tokio::test]
+async fn a_bad_name_in_the_index_hides_no_other() {
+    let server = RedisServer::start();
+    let broker = connect(&server).await;
+    broker.enter(p()).await.expect("an answer");
+    let shard = crate::index::shard_of(&p());
+    server.command(&format!("SADD tidings:index:{shard:02} -not-a-name")).await.expect("a set takes all");
+    assert_eq!(broker.projects(shard).await, Ok(vec![p()]));
 }

@@ -1,7 +1,8 @@
 //! What the janitor counts.
 
-use prometheus::core::Collector;
 use prometheus::{IntCounter, IntGauge, Registry};
+
+use crate::registration::Registration;
 
 /// Counters of the janitor of one process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Metrics {
     pub hard_trimmed: IntCounter,
     /// Events that the checkpoints of our projects lacked at the last round.
     pub behind: IntGauge,
+    /// Projects of ours that are refused because they are over their share of the memory.
+    pub over_share: IntGauge,
     /// Index shards that are ours.
     pub leases: IntGauge,
 }
@@ -28,23 +31,22 @@ impl Metrics {
     /// # Errors
     /// When the registry has it already.
     pub fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
-        fn add<C: Collector + Clone + 'static>(registry: &Registry, made: C) -> Result<C, prometheus::Error> {
-            registry.register(Box::new(made.clone()))?;
-            Ok(made)
-        }
-        let counter = |name: &str, help: &str| add(registry, IntCounter::new(name, help)?);
-        let gauge = |name: &str, help: &str| add(registry, IntGauge::new(name, help)?);
+        let to = Registration(registry);
         Ok(Metrics {
-            steps: counter("tidings_ingest_checkpoint_steps_total", "Checkpoint steps written.")?,
-            moved: counter("tidings_ingest_checkpoint_moved_total", "Steps that found the checkpoint moved.")?,
-            failures: counter("tidings_ingest_fold_failures_total", "Folds that failed.")?,
-            trimmed: counter("tidings_ingest_trimmed_entries_total", "Entries trimmed from logs.")?,
-            hard_trimmed: counter("tidings_ingest_hard_trimmed_entries_total", "Entries trimmed without a fold.")?,
-            behind: gauge(
+            steps: to.counter("tidings_ingest_checkpoint_steps_total", "Checkpoint steps written.")?,
+            moved: to.counter("tidings_ingest_checkpoint_moved_total", "Steps that found the checkpoint moved.")?,
+            failures: to.counter("tidings_ingest_fold_failures_total", "Folds that failed.")?,
+            trimmed: to.counter("tidings_ingest_trimmed_entries_total", "Entries trimmed from logs.")?,
+            hard_trimmed: to.counter("tidings_ingest_hard_trimmed_entries_total", "Entries trimmed without a fold.")?,
+            behind: to.gauge(
                 "tidings_ingest_checkpoints_behind_events",
                 "Events that checkpoints lacked at the last round.",
             )?,
-            leases: gauge("tidings_ingest_index_leases", "Index shards that this process looks after.")?,
+            over_share: to.gauge(
+                "tidings_ingest_over_share_projects",
+                "Projects refused while memory is short, because they are over their share.",
+            )?,
+            leases: to.gauge("tidings_ingest_index_leases", "Index shards that this process looks after.")?,
         })
     }
 

@@ -22,10 +22,12 @@ const SWEEP_EVERY: Duration = Duration::from_hours(1);
 const FAILED_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a project needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Work {
     /// Fold and trim.
     Step,
+    /// Trim without a fold, which failed lately.
+    Trim,
     /// Forget idle writers and producers.
     Sweep,
 }
@@ -44,6 +46,18 @@ pub(super) struct Seen {
     swept: Instant,
     /// Not before this, because the last step failed.
     pause_until: Option<Instant>,
+    /// It failed because there is no fold: its log is trimmed meanwhile.
+    unfoldable: bool,
+}
+
+impl Seen {
+    fn new(now: Instant, swept: Instant) -> Seen {
+        Seen { behind_since: None, stepped: now, swept, pause_until: None, unfoldable: false }
+    }
+
+    fn is_paused(&self, now: Instant) -> bool {
+        self.pause_until.is_some_and(|until| now < until)
+    }
 }
 
 /// Events that the checkpoint lacks.
@@ -56,22 +70,19 @@ impl Plan {
     pub(super) fn look(&self, project: &Project, head: &Head, now: Instant, seen: &mut Known) -> Vec<Work> {
         // Spread over time by name, so that a restart does not sweep everything at once.
         let spread = || SWEEP_EVERY.mul_f64(f64::from(tidings_broker::index::shard_of(project)) / 64.0);
-        let mut known = self.0.get(project).copied().unwrap_or_else(|| Seen {
-            behind_since: None,
-            stepped: now,
-            swept: now.checked_sub(spread()).unwrap_or(now),
-            pause_until: None,
-        });
+        let known = self.0.get(project).copied();
+        let mut known = known.unwrap_or_else(|| Seen::new(now, now.checked_sub(spread()).unwrap_or(now)));
         let behind = behind(head);
         let since = (behind > 0).then(|| known.behind_since.unwrap_or(now));
         known.behind_since = since;
-        let paused = known.pause_until.is_some_and(|until| now < until);
         let due = behind >= STEP_EVENTS
             || since.is_some_and(|since| now - since >= STEP_AFTER)
             || (!head.checkpoint.is_zero() && now - known.stepped >= TRIM_EVERY);
         let mut work = Vec::new();
-        if due && !paused {
-            work.push(Work::Step);
+        match known.is_paused(now) {
+            false if due => work.push(Work::Step),
+            true if known.unfoldable => work.push(Work::Trim),
+            _ => {}
         }
         if now - known.swept >= SWEEP_EVERY {
             known.swept = now;
@@ -79,6 +90,12 @@ impl Plan {
         }
         seen.insert(project.clone(), known);
         work
+    }
+
+    /// What a project needs in which much was appended.
+    pub(super) fn work_now(&self, project: &Project, now: Instant) -> Work {
+        let without_fold = self.0.get(project).is_some_and(|seen| seen.unfoldable && seen.is_paused(now));
+        if without_fold { Work::Trim } else { Work::Step }
     }
 
     /// Forgets projects that the round did not see.
@@ -89,15 +106,14 @@ impl Plan {
     /// A checkpoint reached the head.
     pub(super) fn stepped(&mut self, project: &Project, now: Instant) {
         if let Some(seen) = self.0.get_mut(project) {
-            *seen = Seen { behind_since: None, stepped: now, pause_until: None, ..*seen };
+            *seen = Seen::new(now, seen.swept);
         }
     }
 
-    /// A step failed.
-    pub(super) fn failed(&mut self, project: &Project, now: Instant) {
-        if let Some(seen) = self.0.get_mut(project) {
-            seen.pause_until = Some(now + FAILED_PAUSE);
-        }
+    /// A step failed; because there is no fold, or for another reason.
+    pub(super) fn failed(&mut self, project: &Project, now: Instant, unfoldable: bool) {
+        let seen = self.0.entry(project.clone()).or_insert_with(|| Seen::new(now, now));
+        (seen.pause_until, seen.unfoldable) = (Some(now + FAILED_PAUSE), unfoldable);
     }
 }
 
@@ -159,8 +175,19 @@ mod tests {
     fn a_step_that_failed_is_not_tried_at_once() {
         let mut rig = rig();
         assert_eq!(rig.look(Duration::ZERO, 1_000, 0), [Work::Step]);
-        rig.plan.failed(&rig.project.clone(), rig.now);
+        rig.plan.failed(&rig.project.clone(), rig.now, false);
         assert_eq!(rig.look(Duration::from_secs(5), 1_000, 0), []);
         assert_eq!(rig.look(FAILED_PAUSE, 1_000, 0), [Work::Step]);
+    }
+
+    #[test]
+    fn a_log_without_a_fold_is_trimmed_until_it_is_tried_again() {
+        let mut rig = rig();
+        assert_eq!(rig.look(Duration::ZERO, 1_000, 0), [Work::Step]);
+        rig.plan.failed(&rig.project.clone(), rig.now, true);
+        assert_eq!(rig.look(Duration::from_secs(5), 1_000, 0), [Work::Trim]);
+        assert_eq!(rig.plan.work_now(&rig.project, rig.now), Work::Trim);
+        assert_eq!(rig.look(FAILED_PAUSE, 1_000, 0), [Work::Step]);
+        assert_eq!(rig.plan.work_now(&rig.project, rig.now), Work::Step);
     }
 }

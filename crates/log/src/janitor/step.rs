@@ -2,8 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tidings_broker::limits::TRIM_ENTRIES_MAX;
-use tidings_broker::{CallError, CheckpointAnswer, CheckpointStep, Fields, Page, ReadError, Span};
+use tidings_broker::{CallError, CheckpointAnswer, CheckpointStep, Fields, Page, ReadError, Retention, Span};
 use tidings_protocol::entry::Entry;
 use tidings_protocol::fold::{FOLD_VERSION, State, StateError};
 use tidings_protocol::head::Head;
@@ -39,9 +38,14 @@ pub(super) enum StepError {
     /// Another janitor moved the checkpoint, or the store changed: the next step reads anew.
     #[error("the checkpoint moved")]
     Moved,
-    /// The fold failed, and the log was trimmed without it.
-    #[error("the fold failed: {0}")]
-    Fold(#[from] FoldError),
+    /// The fold failed, and the log was trimmed without it, by one step.
+    #[error("the fold failed: {why}")]
+    Fold {
+        /// Why.
+        why: FoldError,
+        /// Whether more is to be trimmed.
+        left: Progress,
+    },
 }
 
 /// Why the fold failed.
@@ -68,7 +72,7 @@ impl Janitor {
         let from = state.position();
         let more = page.entries.len() > STEP_ENTRIES;
         let entries = &page.entries[..page.entries.len().min(STEP_ENTRIES)];
-        let Ok(mut state) = catch_unwind(AssertUnwindSafe(|| folded(state, entries))) else {
+        let Ok(mut state) = catch_unwind(AssertUnwindSafe(|| folded(state, page.trimmed_to, entries))) else {
             return self.give_up(project, &page.head, FoldError::Panic).await;
         };
         let to = state.position();
@@ -78,17 +82,17 @@ impl Janitor {
             to,
             version: FOLD_VERSION,
             fields: state.touched(),
-            retention: self.settings.retention,
+            retention: self.retention(project, false),
             hard: false,
         };
         match self.broker.checkpoint(project.clone(), step).await? {
-            CheckpointAnswer::Done { trimmed } => {
+            CheckpointAnswer::Done { trimmed, more: trims } => {
                 self.metrics.on_step(trimmed);
                 self.cache.put(project, state);
-                // Without progress there is no more: a hard trim may have emptied the log behind the checkpoint.
+                // Without progress there is no more, whatever the head says: the next step would find the same.
                 let moved = to.n() > from.n();
-                let more = more || (moved && to.n() < page.head.last.n()) || trimmed >= TRIM_ENTRIES_MAX;
-                Ok(if more { Progress::More } else { Progress::Reached })
+                let folds = moved && (more || to.n() < page.head.last.n());
+                Ok(if folds || trims { Progress::More } else { Progress::Reached })
             }
             CheckpointAnswer::Moved => {
                 self.metrics.moved.inc();
@@ -131,26 +135,53 @@ impl Janitor {
     }
 
     /// The fold failed: memory is freed all the same, at twice the retention.
-    async fn give_up(&mut self, project: &Project, head: &Head, error: FoldError) -> Result<Progress, StepError> {
-        tracing::error!(%project, %error, "the fold failed; the log is trimmed without it");
+    async fn give_up(&mut self, project: &Project, head: &Head, why: FoldError) -> Result<Progress, StepError> {
+        tracing::error!(%project, error = %why, "the fold failed; the log is trimmed without it");
         self.metrics.failures.inc();
+        let left = match self.trim_hard(project, head).await {
+            Err(StepError::Moved) => Progress::Reached,
+            left => left?,
+        };
+        Err(StepError::Fold { why, left })
+    }
+
+    /// Trims a log whose fold failed lately, by a step.
+    pub(super) async fn trim(&mut self, project: &Project) -> Result<Progress, StepError> {
+        let head = self.broker.heads(vec![project.clone()]).await.pop();
+        let head = head.unwrap_or_else(|| Err(ReadError::Malformed("no head for a project".into())))?;
+        self.trim_hard(project, &head).await
+    }
+
+    async fn trim_hard(&mut self, project: &Project, head: &Head) -> Result<Progress, StepError> {
         let step = CheckpointStep {
             incarnation: head.incarnation.clone(),
             from: head.checkpoint,
             to: head.checkpoint,
             version: FOLD_VERSION,
             fields: Vec::new(),
-            retention: self.settings.retention,
+            retention: self.retention(project, true),
             hard: true,
         };
-        if let CheckpointAnswer::Done { trimmed } = self.broker.checkpoint(project.clone(), step).await? {
-            self.metrics.on_hard_trim(trimmed);
+        match self.broker.checkpoint(project.clone(), step).await? {
+            CheckpointAnswer::Done { trimmed, more } => {
+                self.metrics.on_hard_trim(trimmed);
+                Ok(if more { Progress::More } else { Progress::Reached })
+            }
+            CheckpointAnswer::Moved | CheckpointAnswer::NewerVersion(_) => Err(StepError::Moved),
         }
-        Err(error.into())
+    }
+
+    /// What a log keeps: no more than its share while memory is short. A hard step doubles it.
+    fn retention(&self, project: &Project, hard: bool) -> Retention {
+        let keep = self.settings.retention;
+        let share = self.pressure.share_of(project).unwrap_or(u64::MAX);
+        Retention { bytes: keep.bytes.min(if hard { share / 2 } else { share }), ..keep }
     }
 }
 
-fn folded(mut state: State, entries: &[Entry]) -> State {
+/// The state behind `entries`. What was trimmed without a fold is passed over.
+fn folded(mut state: State, trimmed_to: Position, entries: &[Entry]) -> State {
+    state.skip_to(trimmed_to);
     for entry in entries {
         state.apply(entry);
     }

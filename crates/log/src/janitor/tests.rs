@@ -13,6 +13,9 @@ use tidings_protocol::wire;
 use super::step::{STEP_ENTRIES, StepError};
 use super::*;
 
+mod pressure;
+mod turns;
+
 const KEEP_ALL: Retention = Retention { events: 1 << 40, bytes: 1 << 40, age_ms: 1 << 40 };
 
 /// A log in memory that entries of one event each are appended to.
@@ -30,6 +33,16 @@ impl Rig {
         let broker = MemoryBroker::with_clock(clock.clone());
         let project: Project = "demo".parse().expect("a name");
         broker.enter(project.clone()).await.expect("memory takes all");
+        let mut rig = Rig { broker, clock, project, branch: Branch::NONE, number: 0 };
+        rig.sync().await;
+        rig
+    }
+
+    /// Another project on the same store.
+    async fn of(&self, name: &str) -> Rig {
+        let project: Project = name.parse().expect("a name");
+        self.broker.enter(project.clone()).await.expect("memory takes all");
+        let (broker, clock) = (self.broker.clone(), self.clock.clone());
         let mut rig = Rig { broker, clock, project, branch: Branch::NONE, number: 0 };
         rig.sync().await;
         rig
@@ -79,6 +92,15 @@ impl Rig {
         }
     }
 
+    /// Appends one big event.
+    async fn append_sized(&mut self, bytes: usize) {
+        self.number += 1;
+        let event = wire::Event { json: vec![b' '; bytes].into(), ..wire::Event::default() };
+        let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
+        let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new() };
+        assert!(matches!(self.call(Some(batch)).await, Answer::Appended { .. }));
+    }
+
     fn janitor(&self, retention: Retention) -> Janitor {
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("a registry of its own");
         Janitor::new(Arc::new(self.broker.clone()), Settings::new(retention), Activity::default(), metrics)
@@ -109,6 +131,18 @@ fn json(state: &State) -> String {
     let mut out = Vec::new();
     state.snapshot_json(&mut out);
     String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+/// A round, and all that it finds to do.
+async fn round(janitor: &mut Janitor) {
+    janitor.round().await;
+    work_off(janitor).await;
+}
+
+async fn work_off(janitor: &mut Janitor) {
+    while !janitor.queue.is_empty() {
+        janitor.work().await;
+    }
 }
 
 async fn steps(janitor: &mut Janitor, project: &Project) -> usize {
@@ -219,7 +253,7 @@ async fn l18_a_fold_that_fails_still_trims_at_twice_the_retention() {
     spoil(&rig, FOLD_VERSION, "p").await;
     rig.append(45).await;
     let mut janitor = rig.janitor(Retention { events: 10, ..KEEP_ALL });
-    assert!(matches!(janitor.step(&rig.project).await, Err(StepError::Fold(_))));
+    assert!(matches!(janitor.step(&rig.project).await, Err(StepError::Fold { .. })));
     assert_eq!(rig.entries().len(), 20);
     assert_eq!((janitor.metrics.failures.get(), janitor.metrics.hard_trimmed.get()), (1, 30));
 }
@@ -232,7 +266,7 @@ async fn l17_a_newer_versions_checkpoint_is_left_alone() {
     rig.append(5).await;
     let before = rig.broker.state(rig.project.clone(), Fields::All).await.expect("memory answers");
     let mut janitor = rig.janitor(KEEP_ALL);
-    assert!(matches!(janitor.step(&rig.project).await, Err(StepError::Fold(_))));
+    assert!(matches!(janitor.step(&rig.project).await, Err(StepError::Fold { .. })));
     let after = rig.broker.state(rig.project.clone(), Fields::All).await.expect("memory answers");
     assert_eq!((after.position, after.version, after.fields), (before.position, before.version, before.fields));
 }
@@ -243,14 +277,14 @@ async fn l18_only_the_holder_of_the_lease_works() {
     rig.append(1_000).await;
     let (mut first, mut second) = (rig.janitor(KEEP_ALL), rig.janitor(KEEP_ALL));
     assert!(first.holds(index::shard_of(&rig.project)).await);
-    second.round().await;
+    round(&mut second).await;
     assert_eq!((second.metrics.steps.get(), second.metrics.leases.get()), (0, i64::from(INDEX_SHARDS) - 1));
-    first.round().await;
+    round(&mut first).await;
     assert_eq!(first.metrics.steps.get(), 1);
     // The lease lapses with its holder.
     rig.append(1_000).await;
     rig.clock.set(rig.clock.now_ms() + 15_000);
-    second.round().await;
+    round(&mut second).await;
     assert_eq!((second.metrics.steps.get(), second.metrics.behind.get()), (1, 1_000));
     assert_eq!(rig.checkpoint().await, rig.folded());
 }
@@ -263,10 +297,63 @@ async fn l18_much_activity_is_not_left_to_the_next_round() {
     let activity = janitor.activity.clone();
     let metrics = janitor.metrics.clone();
     activity.appended(&rig.project, 999);
-    janitor.hurry().await;
+    janitor.hurry();
+    work_off(&mut janitor).await;
     assert_eq!(metrics.steps.get(), 0);
     activity.appended(&rig.project, 1);
     activity.busy().await;
-    janitor.hurry().await;
+    janitor.hurry();
+    work_off(&mut janitor).await;
     assert_eq!(metrics.steps.get(), 2, "a thousand entries, then the rest");
+}
+
+#[tokio::test]
+async fn l18_a_hard_trim_goes_on_until_the_bound_is_met() {
+    let mut rig = Rig::new().await;
+    rig.append(5).await;
+    spoil(&rig, FOLD_VERSION, "p").await;
+    rig.append(3 * STEP_ENTRIES as u64).await;
+    let mut janitor = rig.janitor(Retention { events: 10, ..KEEP_ALL });
+    round(&mut janitor).await;
+    assert_eq!(rig.entries().len(), 20);
+    assert_eq!(janitor.metrics.failures.get(), 1, "one try to fold, the rest is trims");
+    // While the fold is not tried again, rounds go on trimming.
+    rig.append(50).await;
+    round(&mut janitor).await;
+    assert_eq!((rig.entries().len(), janitor.metrics.failures.get()), (20, 1));
+}
+
+#[tokio::test]
+async fn l18_a_trim_that_bytes_end_goes_on() {
+    let mut rig = Rig::new().await;
+    for _ in 0..12 {
+        rig.append_sized(2 * 1024 * 1024).await;
+    }
+    steps(&mut rig.janitor(KEEP_ALL), &rig.project).await;
+    assert_eq!(rig.entries().len(), 12, "all is folded, and kept");
+    steps(&mut rig.janitor(Retention { bytes: 1, ..KEEP_ALL }), &rig.project).await;
+    assert_eq!(rig.entries().len(), 0);
+}
+
+#[tokio::test]
+async fn l18_a_fold_that_works_again_goes_on_behind_what_a_hard_trim_took() {
+    let mut rig = Rig::new().await;
+    rig.append(5).await;
+    let mut janitor = rig.janitor(KEEP_ALL);
+    steps(&mut janitor, &rig.project).await;
+    rig.append(5).await;
+    let head = rig.broker.copy(&rig.project).head(&rig.broker.incarnation());
+    let hard = CheckpointStep {
+        incarnation: head.incarnation.clone(),
+        from: head.checkpoint,
+        to: head.checkpoint,
+        version: FOLD_VERSION,
+        fields: Vec::new(),
+        retention: Retention { events: 0, ..KEEP_ALL },
+        hard: true,
+    };
+    rig.broker.checkpoint(rig.project.clone(), hard).await.expect("memory answers");
+    assert_eq!(rig.entries().len(), 0);
+    assert_eq!(janitor.step(&rig.project).await.expect("a step"), Progress::Reached);
+    assert_eq!(rig.checkpoint().await.0, head.last, "the quiet log is not behind for ever");
 }

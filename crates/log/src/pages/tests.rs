@@ -1,5 +1,7 @@
 use super::*;
 use tidings_protocol::entry::{Body, Entry};
+use tidings_protocol::head::Head;
+use tidings_protocol::position::Position;
 use tidings_protocol::wire;
 
 fn project(name: &str) -> Project {
@@ -66,11 +68,15 @@ fn the_project_that_holds_most_gives_up_its_oldest_page() {
     assert!(shelves.bytes <= room);
 }
 
+/// An empty cache over an empty store.
+fn cache(bytes_max: usize) -> Arc<Pages> {
+    let metrics = Metrics::register(&prometheus::Registry::new()).expect("an empty registry");
+    Pages::new(Arc::new(tidings_broker::memory::MemoryBroker::new()), bytes_max, TaskTracker::new(), metrics)
+}
+
 #[tokio::test]
 async fn pages_of_another_branch_go() {
-    let metrics = Metrics::register(&prometheus::Registry::new()).expect("an empty registry");
-    let broker = Arc::new(tidings_broker::memory::MemoryBroker::new());
-    let pages = Pages::new(broker, usize::MAX, TaskTracker::new(), metrics);
+    let pages = cache(usize::MAX);
     pages.shelve(&project("p"), at(0), &page("p", 0));
     assert!(pages.shelves.lock().find(&project("p"), at(0)).is_some());
     let mut other = Arc::into_inner(page("p", 10)).expect("its only owner");
@@ -80,4 +86,77 @@ async fn pages_of_another_branch_go() {
     assert!(pages.shelves.lock().find(&project("p"), at(10)).is_some());
     pages.forget(&project("p"));
     assert_eq!(pages.bytes(), 0);
+}
+
+/// Its time is another event's: what the store answers does not begin where the wish says.
+#[tokio::test]
+async fn the_page_of_a_made_up_position_is_for_who_wished_it_alone() {
+    let pages = cache(usize::MAX);
+    let name = project("p");
+    // In time behind the event with the count 20, by its count before that with 10; and the other way round.
+    for (wish, from) in [(LogId { ms: 9, n: 5 }, 20), (LogId { ms: 0, n: 35 }, 20)] {
+        let ((mine, mut mine_got), (theirs, mut theirs_got)) = (oneshot::channel(), oneshot::channel());
+        let after = if wish.n < from { at(7) } else { at(36) };
+        pages.shelves.lock().projects.entry(name.clone()).or_default().waiting = vec![(wish, mine), (after, theirs)];
+        pages.shelve(&name, wish, &page("p", from));
+        assert!(mine_got.try_recv().is_ok(), "it is told so by the page itself");
+        assert!(theirs_got.try_recv().is_err(), "another one waits for a page of its own");
+        assert!(pages.shelves.lock().find(&name, at(from)).is_none());
+        assert_eq!(pages.bytes(), 0);
+    }
+    // An empty answer to one says nothing about others.
+    let mut nothing = Arc::into_inner(page("p", 0)).expect("its only owner");
+    (nothing.entries, nothing.end, nothing.bytes) = (vec![], u64::MAX, 0);
+    let (theirs, mut theirs_got) = oneshot::channel();
+    pages.shelves.lock().projects.entry(name.clone()).or_default().waiting = vec![(at(900), theirs)];
+    pages.shelve(&name, LogId { ms: u64::MAX, n: 3 }, &Arc::new(nothing));
+    assert!(theirs_got.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn shelves_that_hold_nothing_are_not_kept() {
+    let pages = cache(0);
+    let name = project("p");
+    pages.shelve(&name, at(0), &page("p", 0));
+    assert!(pages.shelves.lock().projects.is_empty(), "the page found no room");
+    let pages = cache(usize::MAX);
+    pages.shelve(&name, at(0), &page("p", 0));
+    pages.forget(&name);
+    assert!(pages.shelves.lock().projects.is_empty(), "its pages were dropped");
+    let asked = pages.clone().after(name.clone(), LogId::ZERO).await;
+    assert!(asked.entries.is_empty());
+    pages.tasks.close();
+    pages.tasks.wait().await;
+    assert!(pages.shelves.lock().projects.is_empty(), "nobody waits any more");
+    pages.shelves.lock().projects.entry(name.clone()).or_default().reading = true;
+    pages.forget(&name);
+    assert!(pages.shelves.lock().projects.contains_key(&name), "somebody waits for what is being read");
+}
+
+#[test]
+fn a_page_tells_a_position_that_never_was_from_one_that_was_trimmed_or_is_newer() {
+    let branch: Branch = "aaaaaaaaaaaa".parse().expect("a branch");
+    let stands = |ms, n| Position::new(ms, n, branch);
+    // Ten events with the counts 11 to 20 and the time 1, behind 10.
+    let mut page = Arc::into_inner(page("p", 10)).expect("its only owner");
+    page.head.last = stands(1, 20);
+    assert_eq!(page.meet(stands(1, 10)), Meet::Follows);
+    assert_eq!(page.meet(stands(1, 15)), Meet::Follows, "inside an entry");
+    assert_eq!(page.meet(stands(1, 20)), Meet::Nothing, "the head");
+    assert_eq!(page.meet(stands(1, 21)), Meet::Nothing, "given by one who knew more");
+    for never in [stands(2, 10), stands(0, 15), stands(2, 20), stands(1, 9)] {
+        assert_eq!(page.meet(never), Meet::NeverWas, "{never}");
+    }
+    let other = Position::new(1, 15, "bbbbbbbbbbbb".parse().expect("a branch"));
+    assert_eq!(page.meet(other), Meet::NeverWas);
+    page.trimmed_to = stands(1, 10);
+    assert_eq!(page.meet(stands(1, 9)), Meet::Trimmed(stands(1, 10)));
+    page.head.last = stands(1, 30);
+    assert_eq!(page.meet(stands(0, 25)), Meet::NeverWas, "a page that ends before the cursor that it was read for");
+    page.entries.clear();
+    page.head.last = stands(1, 20);
+    assert_eq!(page.meet(stands(9, 12)), Meet::NeverWas, "nothing follows, though it lies below the head");
+    assert_eq!(page.meet(stands(1, 20)), Meet::Nothing);
+    assert_eq!(page.meet(stands(1, 21)), Meet::Nothing);
+    assert_eq!(page.meet(stands(1, 9)), Meet::Trimmed(stands(1, 10)));
 }

@@ -2,6 +2,10 @@
 //!
 //! An append whose answer was lost may come again under the same id on another branch. Viewers that were told the first
 //! one must not be told it twice, so at a fork the ids heard above what survived are kept with where they stood.
+//!
+//! Under memory pressure the oldest go first ([`Heard::shrink`]). A fork cuts the newest events of a log, so that an id
+//! which was given up matters only if a fork reaches further back than all ids that stayed: an event of before them, cut
+//! and then retried by its runner, is told again, under its id but without `was`.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
@@ -14,6 +18,12 @@ pub const HEARD_MS: u64 = 10 * 60 * 1000;
 
 /// How many are kept at most.
 pub const HEARD_MAX: usize = 200_000;
+
+/// How many of the newest stay under pressure: those that a failover may cut.
+pub const HEARD_COLD: usize = 4_096;
+
+/// What an id that was cut weighs, about: its place in the map, and a list of one position.
+const OLD_BYTES: usize = 128;
 
 /// What a topic has heard.
 #[derive(Debug, Default)]
@@ -36,7 +46,7 @@ impl Heard {
             self.recent.pop_front();
         }
         if !self.olds.is_empty() && self.olds_ms < window {
-            self.olds.clear();
+            self.olds = HashMap::new();
         }
     }
 
@@ -47,12 +57,23 @@ impl Heard {
                 return;
             }
             self.recent.pop_back();
+            if self.olds.len() >= HEARD_MAX {
+                // A log that is cut again and again: the newest of each cut were kept first.
+                continue;
+            }
             self.olds_ms = self.olds_ms.max(position.ms());
             let olds = self.olds.entry(hash).or_default();
             if !olds.contains(&position) {
                 olds.push(position);
             }
         }
+    }
+
+    /// Gives memory back: the newest `max` stay. What was cut already stays for its window: a retry may come any time.
+    pub fn shrink(&mut self, max: usize) {
+        let surplus = self.recent.len().saturating_sub(max);
+        self.recent.drain(..surplus);
+        self.recent.shrink_to(max);
     }
 
     /// Whether anything was ever cut within the window: else no event needs a second look.
@@ -70,7 +91,7 @@ impl Heard {
 
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
-        self.recent.len() * size_of::<(u64, Position)>() + self.olds.len() * 64
+        self.recent.capacity() * size_of::<(u64, Position)>() + self.olds.len() * OLD_BYTES
     }
 }
 
@@ -90,5 +111,25 @@ mod tests {
         let later = Position::new(1_001 + HEARD_MS, 3, "bbbbbbbbbbbb".parse().expect("a branch"));
         heard.note("next", later);
         assert!(!heard.has_olds(), "the window has passed");
+    }
+
+    #[test]
+    fn under_pressure_the_oldest_ids_go_and_a_cut_still_finds_the_newest() {
+        let at = |n| Position::new(1_000, n, "aaaaaaaaaaaa".parse().expect("a branch"));
+        let mut heard = Heard::default();
+        let many = HEARD_COLD as u64 * 4;
+        for n in 1..=many {
+            heard.note(&format!("e{n}"), at(n));
+        }
+        let before = heard.bytes();
+        heard.shrink(HEARD_COLD);
+        assert!(heard.bytes() <= before / 2, "{} of {before} bytes stayed", heard.bytes());
+        heard.cut(at(0));
+        assert_eq!(heard.olds(&format!("e{many}")), [at(many)]);
+        assert_eq!(heard.olds(&format!("e{}", many - HEARD_COLD as u64 + 1)).len(), 1, "the oldest that stayed");
+        assert!(heard.olds(&format!("e{}", many - HEARD_COLD as u64)).is_empty(), "given up");
+        let cut = heard.bytes();
+        heard.shrink(0);
+        assert!(heard.bytes() < cut && heard.has_olds(), "what was cut is a promise");
     }
 }

@@ -26,7 +26,8 @@ pub struct Machine {
     heard: Heard,
     /// The fold at `position`, once somebody has asked for it.
     state: Option<State>,
-    /// Reads that were begun and done, so that a viewer ahead of the topic can wait for one begun after it came.
+    /// Reads that were begun, and those of them that the head has been taken over from, so that a viewer ahead of the
+    /// topic can wait for one begun after it came.
     reads_begun: u64,
     reads_done: u64,
 }
@@ -92,7 +93,6 @@ impl Machine {
 
     /// A page that was asked for arrived.
     pub fn page(&mut self, span: Span, page: Page) -> Todo {
-        self.reads_done = self.reads_begun;
         let head = page.head;
         if head.fork_is_due() {
             return Todo::SyncThenRead(self.catch_up());
@@ -103,13 +103,17 @@ impl Machine {
                 return Todo::SyncThenRead(Span::Tail);
             }
             self.started = true;
+            self.head = head;
+            self.reads_done = self.reads_begun;
             return Todo::Nothing;
         }
         if !self.started || span == Span::Tail {
+            self.reads_done = self.reads_begun;
             return self.reload(page.entries, head);
         }
         match head.locate(self.position) {
             Located::At(_) | Located::Cut(_) => {
+                self.reads_done = self.reads_begun;
                 self.cross(&head);
                 self.head = head;
                 self.follow(page.entries)
@@ -126,11 +130,6 @@ impl Machine {
         }
         let same = head.branch == self.head.branch && head.last == self.position && !head.fork_is_due();
         if same || (!head.is_born() && self.position.is_zero()) { Todo::Nothing } else { Todo::Read(self.catch_up()) }
-    }
-
-    /// Somebody has a position in a log that was never born (or is gone): sync makes the loss tellable.
-    pub fn missed_by_cursor(&self) -> Todo {
-        if self.started && !self.head.is_born() { Todo::SyncThenRead(Span::Tail) } else { Todo::Read(self.catch_up()) }
     }
 
     /// If the open branch is another one than the position's, what was heard above the cut is forgotten (but for ids).
@@ -220,13 +219,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Bounds the ring anew; the newest entry always stays.
-    pub fn shrink(&mut self, ring_bytes_max: usize) {
+    /// Gives memory back: bounds the ring anew (the newest entry always stays), keeps the newest `ids_max` ids heard, and
+    /// forgets the fold, which is loaded again when somebody asks.
+    pub fn shrink(&mut self, ring_bytes_max: usize, ids_max: usize) {
         self.ring.shrink(ring_bytes_max);
-    }
-
-    /// Forgets the fold; it is loaded again when somebody asks.
-    pub fn cool(&mut self) {
+        self.heard.shrink(ids_max);
         self.state = None;
     }
 
@@ -260,13 +257,16 @@ impl Machine {
         self.state.as_ref()
     }
 
-    /// Reads begun and done so far.
+    /// Reads begun so far, and up to which of them the head is known.
     pub fn reads(&self) -> (u64, u64) {
         (self.reads_begun, self.reads_done)
     }
 
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
-        self.ring.bytes() + self.heard.bytes()
+        self.ring.bytes() + self.heard.bytes() + self.state.as_ref().map_or(0, State::weight_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

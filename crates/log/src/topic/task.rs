@@ -3,29 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_broker::{Answer, AppendCall, DedupeWindow, Fields, Page, ReadError, Sink, Span, Subscription};
+use tidings_broker::{Answer, AppendCall, DedupeWindow, Page, ReadError, Span};
 use tidings_protocol::entry::{Entry, EntryError};
-use tidings_protocol::fold::State;
 use tidings_protocol::position::Branch;
 use tokio::time::Instant;
 
 use super::Topic;
+use super::link::Link;
+use super::loads::Loads;
 use super::machine::Todo;
 
 /// Encoded bytes that one read of a topic asks for.
-const READ_BYTES: usize = 1024 * 1024;
+pub(super) const READ_BYTES: usize = 1024 * 1024;
 
 /// Encoded bytes of the tail that a topic starts with: enough for viewers that reconnect after a moment.
 const TAIL_BYTES: usize = 512 * 1024;
 
 /// Waits between tries while the store is away.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Feeds the topic's machine until the topic is stopped.
 pub(super) async fn run(topic: Arc<Topic>) {
     let stop = topic.stop.clone();
     stop.run_until_cancelled(async {
-        let _subscription = subscribe(&topic).await;
+        let mut link = Link::new(&topic);
+        let mut loads = Loads::default();
+        // Subscribed first, so that what follows the tail is heard. While the link is cut the log itself is there.
+        link.confirmed_or_overdue().await;
         carry_out(&topic, Todo::Read(Span::Tail)).await;
         topic.started.send_replace(true);
         topic.readers.wake_all();
@@ -33,56 +37,47 @@ pub(super) async fn run(topic: Arc<Topic>) {
             tokio::select! {
                 () = topic.inbox.news() => {}
                 () = topic.ask.notified() => {}
+                () = loads.news() => topic.readers.wake_all(),
+                () = link.news() => {
+                    let todo = Todo::Read(topic.view().catch_up());
+                    carry_out(&topic, todo).await;
+                }
             }
-            answer_wishes(&topic).await;
-            take_in(&topic).await;
-            topic.readers.wake_all();
+            answer_wishes(&topic, &mut link, &mut loads).await;
+            take_in(&topic, &mut link).await;
+            // Readers were woken where something was learned. A mere wish wakes nobody: who is woken wishes again.
         }
     })
     .await;
 }
 
-async fn subscribe(topic: &Arc<Topic>) -> Subscription {
-    let mut retry = RETRY.0;
-    loop {
-        let sink: Arc<dyn Sink> = topic.clone();
-        match topic.broker.subscribe(topic.project.clone(), sink).await {
-            Ok(subscription) => return subscription,
-            Err(error) => {
-                tracing::debug!(%error, project = %topic.project, "subscribe failed, will try again");
-                tokio::time::sleep(retry).await;
-                retry = (retry * 2).min(RETRY.1);
-            }
-        }
-    }
-}
-
 /// What readers and timers asked for.
-async fn answer_wishes(topic: &Arc<Topic>) {
+async fn answer_wishes(topic: &Arc<Topic>, link: &mut Link, loads: &mut Loads) {
     let asked = std::mem::take(&mut *topic.asked.lock());
+    if asked.state {
+        loads.want(topic);
+    }
     let todo = {
         let mut machine = topic.machine.write();
-        if asked.birth {
-            machine.missed_by_cursor()
-        } else if asked.read {
-            Todo::Read(machine.catch_up())
-        } else {
-            asked.head.map_or(Todo::Nothing, |head| machine.checked(&head))
+        let checked = asked.head.map_or(Todo::Nothing, |head| machine.checked(&head));
+        if checked != Todo::Nothing {
+            link.found_behind();
         }
+        if asked.read { Todo::Read(machine.catch_up()) } else { checked }
     };
     carry_out(topic, todo).await;
-    if asked.state && topic.view().state().is_none() {
-        load_state(topic).await;
-    }
 }
 
 /// Takes in what was heard. Everything that is there already goes into the machine under one lock and wakes readers
 /// once, so that load makes batches bigger.
-async fn take_in(topic: &Arc<Topic>) {
+async fn take_in(topic: &Arc<Topic>, link: &mut Link) {
     loop {
         let (messages, lost) = topic.inbox.take();
         if messages.is_empty() && !lost {
             return;
+        }
+        if !messages.is_empty() {
+            link.delivered();
         }
         *topic.heard_at.lock() = Instant::now();
         topic.metrics.messages.inc_by(messages.len() as u64);
@@ -148,7 +143,7 @@ async fn carry_out(topic: &Arc<Topic>, mut todo: Todo) {
                 if crossed {
                     topic.metrics.forks.inc();
                     topic.pages.forget(&topic.project);
-                    *topic.snapshot.lock() = None;
+                    topic.snapshots.forget();
                 }
                 topic.readers.wake_all();
             }
@@ -182,55 +177,5 @@ async fn sync(topic: &Arc<Topic>) -> Result<(), ReadError> {
         Ok(Answer::NewerFormat(format)) => Err(ReadError::NewerFormat(format)),
         Ok(_) => Ok(()),
         Err(error) => Err(ReadError::Away(error.to_string())),
-    }
-}
-
-/// Loads the fold: the checkpoint, then the log behind it, until the ring can roll it forward.
-async fn load_state(topic: &Arc<Topic>) {
-    match try_load_state(topic).await {
-        Ok(()) => {}
-        Err(error) => {
-            tracing::warn!(%error, project = %topic.project, "could not load the state, will try again");
-            tokio::time::sleep(RETRY.0).await;
-            topic.ask_state();
-        }
-    }
-}
-
-async fn try_load_state(topic: &Arc<Topic>) -> Result<(), ReadError> {
-    let stored = topic.broker.state(topic.project.clone(), Fields::All).await?;
-    let mut state = State::from_fields(stored.position, stored.version, stored.fields)
-        .map_err(|error| ReadError::Malformed(error.to_string()))?;
-    let mut incomplete_before = None;
-    loop {
-        let attached = topic.machine.write().attach(state);
-        state = match attached {
-            Ok(()) => {
-                *topic.incomplete_before.lock() = incomplete_before;
-                return Ok(());
-            }
-            Err(state) => *state,
-        };
-        let page = topic.broker.read(topic.project.clone(), Span::After(state.position().id), READ_BYTES).await?;
-        let Some(first) = page.entries.first() else {
-            // Behind the head: the topic has not heard the newest yet, or the checkpoint is of another history.
-            take_in(topic).await;
-            let todo = Todo::Read(topic.view().catch_up());
-            carry_out(topic, todo).await;
-            if topic.view().position().n() < state.position().n() {
-                return Err(ReadError::Away("the checkpoint is ahead of the log".into()));
-            }
-            continue;
-        };
-        if first.prev.n() > state.position().n() {
-            incomplete_before = Some(first.prev);
-        }
-        for entry in page.entries {
-            if entry.position.n() > state.position().n() {
-                state.apply(&entry);
-            }
-        }
-        // The topic goes on meanwhile; what it hears is taken in so that the two meet.
-        take_in(topic).await;
     }
 }

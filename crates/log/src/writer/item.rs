@@ -11,6 +11,12 @@ use tidings_protocol::wire;
 /// Key of the field `events` of a `Batch`: number 1, length delimited.
 const EVENTS_TAG: u8 = 0x0a;
 
+/// Key of the field `was` of an `Event`: number 12, length delimited.
+const WAS_TAG: u8 = 0x62;
+
+/// A position's text is about so long.
+const POSITION_BYTES: usize = 40;
+
 /// What an item weighs in memory beside its encoded bytes, about.
 pub(super) const ITEM_OVERHEAD_BYTES: usize = 256;
 
@@ -47,8 +53,19 @@ pub struct Item {
     pub(super) unanswered: bool,
     /// Who waits. The first one's answer is the event's own, the others are doubles of it.
     pub(super) slots: Vec<Slot>,
-    /// A gap event of the writer's own: it tells that what was acknowledged up to this position is missing.
-    pub(super) owes: Option<Position>,
+    /// Why it is to be appended.
+    pub(super) purpose: Purpose,
+}
+
+/// Why an event is to be appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A runner brought it.
+    Request,
+    /// It was acknowledged before, and a fork took it.
+    PutBack,
+    /// The writer's own gap event: what was acknowledged up to this position is missing.
+    Owe(Position),
 }
 
 impl Item {
@@ -65,13 +82,45 @@ impl Item {
             may_jump,
             unanswered: false,
             slots: vec![slot],
-            owes: None,
+            purpose: Purpose::Request,
         }
     }
 
     /// A gap event of the writer's own, for which nobody waits.
-    pub(super) fn owing(event: &wire::Event, owes: Position) -> Item {
-        Item { slots: Vec::new(), owes: Some(owes), ..Item::new(event, Slot { request: 0, index: 0 }, false) }
+    pub(super) fn owing(event: &wire::Event, owed: Position) -> Item {
+        let made = Item::new(event, Slot { request: 0, index: 0 }, false);
+        Item { slots: Vec::new(), purpose: Purpose::Owe(owed), ..made }
+    }
+
+    /// The encoded event, to be kept.
+    pub(super) fn encoded(&self) -> Bytes {
+        self.encoded.clone()
+    }
+
+    /// A kept event again, with the positions at which it stood. It may fill a hole of its producer's sequence.
+    pub(super) fn put_back(key: u64, encoded: &Bytes, was: &[Position]) -> Item {
+        let event = wire::Event::decode(encoded.clone()).expect("this process encoded it");
+        let mut again = BytesMut::with_capacity(encoded.len() + was.len() * POSITION_BYTES);
+        again.put_slice(encoded);
+        // A repeated field may follow the others (https://protobuf.dev/programming-guides/encoding/#optional).
+        for position in was {
+            let text = position.to_string();
+            again.put_u8(WAS_TAG);
+            encode_varint(text.len() as u64, &mut again);
+            again.put_slice(text.as_bytes());
+        }
+        let made = Item::new(&event, Slot { request: 0, index: 0 }, true);
+        Item { key, encoded: again.freeze(), slots: Vec::new(), purpose: Purpose::PutBack, ..made }
+    }
+
+    /// It was acknowledged before and is put back.
+    pub(super) fn heals(&self) -> bool {
+        self.purpose == Purpose::PutBack
+    }
+
+    /// The writer itself wants it in the log, whether or not somebody waits for it.
+    pub(super) fn is_own(&self) -> bool {
+        self.purpose != Purpose::Request
     }
 
     /// Bytes that it takes in a batch.
@@ -82,6 +131,11 @@ impl Item {
     /// Bytes that it takes in memory, about.
     pub fn weight(&self) -> usize {
         self.encoded.len() + self.id.len() + ITEM_OVERHEAD_BYTES
+    }
+
+    /// What an item of this event will weigh.
+    pub fn weight_of(event: &wire::Event) -> usize {
+        event.encoded_len() + event.id.len() + ITEM_OVERHEAD_BYTES
     }
 
     /// The producer's id, if it has one.
@@ -109,20 +163,23 @@ enum Name<'a> {
     Step(&'a Step),
 }
 
+/// The places of items that are one event with an earlier one, and of that one; growing.
+pub(super) fn doubles(items: &[Item]) -> Vec<(usize, usize)> {
+    let mut seen = std::collections::HashMap::<_, _, foldhash::fast::RandomState>::default();
+    let mut doubles = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let first = item.names().find_map(|name| seen.get(&name).copied());
+        match first {
+            Some(first) => doubles.push((index, first)),
+            None => seen.extend(item.names().map(|name| (name, index))),
+        }
+    }
+    doubles
+}
+
 /// Takes doubles out: each later one's waiters are added to the first one's.
 pub(super) fn without_doubles(mut items: Vec<Item>) -> Vec<Item> {
-    let doubles = {
-        let mut seen = std::collections::HashMap::<_, _, foldhash::fast::RandomState>::default();
-        let mut doubles = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let first = item.names().find_map(|name| seen.get(&name).copied());
-            match first {
-                Some(first) => doubles.push((index, first)),
-                None => seen.extend(item.names().map(|name| (name, index))),
-            }
-        }
-        doubles
-    };
+    let doubles = doubles(&items);
     for &(double, first) in &doubles {
         let slots = std::mem::take(&mut items[double].slots);
         items[first].slots.extend(slots);

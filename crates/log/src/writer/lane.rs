@@ -21,9 +21,6 @@ use super::machine::{Done, Failure, Machine, Note, Outcome};
 use super::waiting::Waiting;
 use super::{Shared, SubmitError};
 
-/// A sending without an answer is unknown after this time.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-
 /// Waits between tries, doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
@@ -36,6 +33,13 @@ pub(super) struct Request {
     pub(super) share: Share,
 }
 
+/// The incarnation that the store gave when it was asked at this time.
+#[derive(Clone)]
+pub(super) struct Probed {
+    pub(super) incarnation: Arc<str>,
+    pub(super) at: Duration,
+}
+
 /// One project's queue and, while idle, its machine.
 pub(super) struct Lane {
     pub(super) project: Project,
@@ -45,6 +49,8 @@ pub(super) struct Lane {
 
 struct State {
     inbox: Vec<Request>,
+    /// What the store last said of itself, and when it was asked; for the task.
+    probed: Option<Probed>,
     /// None while the task runs.
     parked: Option<Parked>,
 }
@@ -60,7 +66,7 @@ pub(super) struct Parked {
 impl Lane {
     pub(super) fn new(project: Project, machine: Machine) -> Lane {
         let parked = Some(Parked { machine, entered: false, requests: 0 });
-        Lane { project, state: Mutex::new(State { inbox: Vec::new(), parked }), news: Notify::new() }
+        Lane { project, state: Mutex::new(State { inbox: Vec::new(), probed: None, parked }), news: Notify::new() }
     }
 
     /// Hands a request over; the caller spawns [`run`] with what this returns.
@@ -73,6 +79,19 @@ impl Lane {
         parked
     }
 
+    /// Tells the machine which incarnation the store has; the caller spawns [`run`] with what this returns.
+    pub(super) fn probed(&self, probed: &Probed) -> Option<Parked> {
+        let mut state = self.state.lock();
+        let Some(parked) = &mut state.parked else {
+            state.probed = Some(probed.clone());
+            drop(state);
+            self.news.notify_one();
+            return None;
+        };
+        parked.machine.probed(&probed.incarnation, probed.at);
+        if parked.machine.has_own_work() { state.parked.take() } else { None }
+    }
+
     /// Makes the task look around.
     pub(super) fn wake(&self) {
         self.news.notify_one();
@@ -83,14 +102,16 @@ impl Lane {
         self.state.lock().parked.is_some()
     }
 
-    /// The last number used, while idle.
-    pub(super) fn parked_number(&self) -> Option<u64> {
-        self.state.lock().parked.as_ref().map(|parked| parked.machine.number())
+    /// While idle: the last number used, and whether forgetting the machine loses nothing.
+    pub(super) fn idle(&self) -> Option<(u64, bool)> {
+        let state = self.state.lock();
+        state.parked.as_ref().map(|parked| (parked.machine.number(), parked.machine.remembers_nothing()))
     }
 
-    /// Takes what was submitted.
-    fn gather(&self) -> Vec<Request> {
-        std::mem::take(&mut self.state.lock().inbox)
+    /// Takes what was submitted, and what the store said of itself.
+    fn gather(&self) -> (Vec<Request>, Option<Probed>) {
+        let mut state = self.state.lock();
+        (std::mem::take(&mut state.inbox), state.probed.take())
     }
 
     /// Ends the task, unless something was submitted in the meantime.
@@ -147,12 +168,11 @@ impl<'a> Task<'a> {
             let now = Instant::now();
             self.expire(now);
             if call.is_none() {
-                let over = self.machine.is_idle() || (self.shared.is_draining() && self.waiting.is_empty());
-                if over {
+                if self.is_over() {
                     return;
                 }
                 if self.retry_at.is_none_or(|at| at <= now) {
-                    call = self.begin().map(|future| (future, now + ANSWER_MAX));
+                    call = self.begin().map(|future| (future, now + self.shared.settings.answer_max));
                 }
             }
             let until = call.as_ref().map(|(_, until)| *until).or(self.retry_at);
@@ -181,10 +201,21 @@ impl<'a> Task<'a> {
         }
     }
 
+    /// Whether there is nothing to do. At the end of the process only the requests in hand are answered, and what can be
+    /// put back is.
+    fn is_over(&self) -> bool {
+        let can_heal = self.machine.has_own_work() && self.shared.is_connected();
+        self.machine.is_idle() || (self.shared.is_draining() && self.waiting.is_empty() && !can_heal)
+    }
+
     /// Takes what was submitted into the machine.
     fn gather(&mut self) {
-        for request in self.lane.gather() {
+        let (requests, probed) = self.lane.gather();
+        for request in requests {
             self.waiting.add(request, &mut self.machine);
+        }
+        if let Some(probed) = probed {
+            self.machine.probed(&probed.incarnation, probed.at);
         }
     }
 
@@ -221,7 +252,7 @@ impl<'a> Task<'a> {
             Answered::Entered(Ok(())) => self.entered = true,
             Answered::Entered(Err(error)) => {
                 tracing::debug!(project = %self.lane.project, %error, "entering the index failed, will try again");
-                self.refused(matches!(error, CallError::Nothing(NothingWhy::Memory)));
+                self.refused(lasting(&error));
                 self.back_off(1);
             }
             Answered::Appended(answer) => {
@@ -230,13 +261,12 @@ impl<'a> Task<'a> {
                 {
                     self.shared.metrics.on_answer(since.elapsed());
                 }
-                let memory = answer == Err(CallError::Nothing(NothingWhy::Memory));
-                let failed = answer.is_err();
+                let refusal = answer.as_ref().err().map(lasting);
                 let step = self.machine.answered(self.shared.now(), answer, &mut Chance);
                 step.notes.iter().for_each(|note| self.note(note));
                 self.settle(step.done);
-                if failed {
-                    self.refused(memory);
+                if let Some(lasting) = refusal {
+                    self.refused(lasting);
                     self.back_off(self.machine.failures());
                 }
             }
@@ -244,11 +274,11 @@ impl<'a> Task<'a> {
     }
 
     /// Nothing happened: requests that waiting would not help are answered at once.
-    fn refused(&mut self, memory: bool) {
-        let why = match (memory, self.shared.is_connected()) {
-            (true, _) => Failure::Memory,
-            (false, false) => Failure::Away,
-            (false, true) => return,
+    fn refused(&mut self, lasting: Option<Failure>) {
+        let why = match (lasting, self.shared.is_connected()) {
+            (Some(why), _) => why,
+            (None, false) => Failure::Away,
+            (None, true) => return,
         };
         if !self.machine.is_unsettled() {
             let done = self.machine.fail_waiting(why);
@@ -273,6 +303,8 @@ impl<'a> Task<'a> {
             Note::GapOwed(lost) => tracing::warn!(
                 %project, after = %lost.after, acknowledged = %lost.acknowledged, "acknowledged events are missing"
             ),
+            Note::PuttingBack { events } => tracing::info!(%project, events, "a fork took acknowledged events"),
+            Note::PutBack { events } => tracing::info!(%project, events, "put back"),
             Note::Stale { last } => tracing::error!(%project, last, "the log knows a higher number of this writer"),
             Note::GivenUp => tracing::error!(%project, "an append never got an answer"),
         }
@@ -292,12 +324,22 @@ impl<'a> Task<'a> {
             let why = match (unknown, self.machine.trouble()) {
                 (true, _) => Failure::OutcomeUnknown,
                 (false, Some(NothingWhy::Memory)) => Failure::Memory,
+                (false, Some(NothingWhy::OverShare)) => Failure::OverShare,
                 (false, Some(NothingWhy::Away | NothingWhy::Refusing(_))) => Failure::Away,
                 (false, None) if self.machine.is_unsettled() || !self.entered => Failure::Away,
                 (false, None) => Failure::Busy,
             };
             self.waiting.give_up(key, why);
         }
+    }
+}
+
+/// The failure that a refusal means for all that waits, if trying again soon would not help.
+fn lasting(error: &CallError) -> Option<Failure> {
+    match error {
+        CallError::Nothing(NothingWhy::Memory) => Some(Failure::Memory),
+        CallError::Nothing(NothingWhy::OverShare) => Some(Failure::OverShare),
+        CallError::Nothing(NothingWhy::Away | NothingWhy::Refusing(_)) | CallError::Unknown(_) => None,
     }
 }
 
@@ -323,7 +365,7 @@ impl Drop for Rescue {
         let mut state = self.lane.state.lock();
         // Their senders are dropped: the callers hear that the outcome is unknown.
         state.inbox.clear();
-        let machine = Machine::new(super::draw::writer_id(), 0, self.shared.settings.dedupe);
+        let machine = self.shared.machine(super::draw::writer_id(), 0);
         state.parked = Some(Parked { machine, entered: false, requests: 0 });
         self.shared.metrics.writing.dec();
     }

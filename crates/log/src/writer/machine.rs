@@ -1,10 +1,11 @@
-//! The writer's pure machine: one process, one project (docs/log.md L5, L6, L7, and L9 with a memory of 0).
+//! The writer's pure machine: one process, one project (docs/log.md L5, L6, L7, L9).
 //!
 //! It owns the numbers, the bytes that wait and the one call in flight, and decides what each answer means. It has no
 //! clock, no randomness and no I/O: `now` and [`Draw`] are passed in, calls go out of [`Machine::next`] and their answers
 //! come back by [`Machine::answered`]. It does not bound what waits, nor know of deadlines: its shell does.
 
 mod forks;
+mod memory;
 mod outcome;
 
 #[cfg(test)]
@@ -22,10 +23,12 @@ use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::wire;
 
 pub use forks::Lost;
+pub use memory::Keep;
 pub use outcome::{Done, Failure, Outcome, Verdict};
 
-use super::item::{self, Item};
-use forks::{Acknowledged, Freed};
+use super::item::{self, Item, Purpose};
+use forks::Freed;
+use memory::Memory;
 
 /// How long a sending without an answer is sent again; then its bytes are given up.
 pub const UNKNOWN_MAX: Duration = Duration::from_mins(10);
@@ -58,6 +61,16 @@ pub enum Note {
     Unknown(String),
     /// Another branch was open: it was adopted.
     Healed,
+    /// Acknowledged events that the log lacks will be put back.
+    PuttingBack {
+        /// So many.
+        events: usize,
+    },
+    /// They were.
+    PutBack {
+        /// So many.
+        events: usize,
+    },
     /// A loss will be told.
     GapOwed(Lost),
     /// The log knew a higher number of this writer: another writer id was drawn. Never happens to a live writer.
@@ -86,10 +99,14 @@ pub struct Machine {
     /// The last number used.
     number: u64,
     branch: Branch,
+    /// Of the store under which the branch was open when it was learnt.
+    incarnation: String,
+    /// The store changed since: the log must be asked, even if nothing waits.
+    sync_due: bool,
     queue: VecDeque<Item>,
     flight: Option<Flight>,
     keys: u64,
-    acknowledged: Acknowledged,
+    memory: Memory,
     freed: Freed,
     /// So many items go out with one producer per call, to find the one that the log has no room for.
     narrow: usize,
@@ -113,16 +130,18 @@ struct Flight {
 
 impl Machine {
     /// A writer that knows nothing of the log. Its numbers begin above `number`.
-    pub fn new(writer: Arc<str>, number: u64, dedupe: DedupeWindow) -> Machine {
+    pub fn new(writer: Arc<str>, number: u64, dedupe: DedupeWindow, keep: Keep) -> Machine {
         Machine {
             writer,
             dedupe,
             number,
             branch: Branch::NONE,
+            incarnation: String::new(),
+            sync_due: false,
             queue: VecDeque::new(),
             flight: None,
             keys: 0,
-            acknowledged: Acknowledged::default(),
+            memory: Memory::new(keep),
             freed: Freed::default(),
             narrow: 0,
             failures: 0,
@@ -150,10 +169,12 @@ impl Machine {
         self.flight.as_ref().is_some_and(|flight| flight.unanswered.is_some())
     }
 
-    /// Whether there is nothing to send. A gap that is owed does not keep a writer going while the store refuses.
+    /// Whether there is nothing to send. What the writer itself wants to send does not keep it going while the store
+    /// refuses; see [`Machine::has_own_work`].
     pub fn is_idle(&self) -> bool {
-        let waits = |item: &Item| item.owes.is_none() || self.trouble.is_none();
-        self.flight.is_none() && !self.queue.iter().any(waits)
+        let insists = self.trouble.is_none();
+        let waits = |item: &Item| insists || !item.is_own();
+        self.flight.is_none() && !(insists && self.sync_due) && !self.queue.iter().any(waits)
     }
 
     /// Gathers an event behind those that wait (L6).
@@ -182,7 +203,7 @@ impl Machine {
     }
 
     fn assemble(&mut self) -> Option<Flight> {
-        if self.queue.is_empty() {
+        if self.queue.is_empty() && !self.sync_due {
             return None;
         }
         let flight = |number, batch, items| Flight {
@@ -193,7 +214,7 @@ impl Machine {
             in_air: false,
             unanswered: None,
         };
-        if self.branch.is_none() {
+        if self.branch.is_none() || self.sync_due {
             return Some(flight(self.number, None, Vec::new()));
         }
         let count = self.cut();
@@ -229,18 +250,18 @@ impl Machine {
         let Some(mut flight) = self.flight.take() else { return step };
         flight.in_air = false;
         match answer {
-            Err(error) => self.failed(now, flight, error, &mut step),
+            Err(error) => self.failed(now, flight, error, draw, &mut step),
             Ok(answer) => {
                 self.failures = 0;
                 self.trouble = None;
-                self.settled(flight, answer, draw, &mut step);
+                self.settled(now, flight, answer, draw, &mut step);
             }
         }
         step
     }
 
     /// There was no answer of the script.
-    fn failed(&mut self, now: Duration, mut flight: Flight, error: CallError, step: &mut Step) {
+    fn failed(&mut self, now: Duration, mut flight: Flight, error: CallError, draw: &mut dyn Draw, step: &mut Step) {
         self.failures = self.failures.saturating_add(1);
         match error {
             CallError::Unknown(why) => {
@@ -263,6 +284,8 @@ impl Machine {
         }
         if flight.unanswered.is_some_and(|since| now.saturating_sub(since) >= UNKNOWN_MAX) {
             step.notes.push(Note::GivenUp);
+            let barred: Vec<u64> = flight.items.iter().filter(|item| item.heals()).map(|item| item.key).collect();
+            self.cannot_put_back(&barred, draw, step);
             fail(flight.items, Failure::OutcomeUnknown, &mut step.done);
             return;
         }
@@ -270,11 +293,11 @@ impl Machine {
     }
 
     /// The script answered: number and bytes are free.
-    fn settled(&mut self, flight: Flight, answer: Answer, draw: &mut dyn Draw, step: &mut Step) {
+    fn settled(&mut self, now: Duration, flight: Flight, answer: Answer, draw: &mut dyn Draw, step: &mut Step) {
         match answer {
             Answer::Appended { last, count, publish_error } => {
                 step.notes.extend(publish_error.map(Note::PublishFailed));
-                self.appended(flight, last, count, step);
+                self.appended(now, flight, last, count, step);
             }
             Answer::Synced(head) => {
                 self.requeue(flight.items);
@@ -282,9 +305,9 @@ impl Machine {
             }
             Answer::Heal(heal) => {
                 step.notes.push(Note::Healed);
-                self.free(flight);
+                self.free(now, flight);
                 if let Some((last, count)) = heal.answer {
-                    self.stands(heal.number, last, count, &mut step.done);
+                    self.stands(now, heal.number, last, count, &mut step.done);
                 }
                 self.adopt(&heal.head, draw, step);
             }
@@ -294,11 +317,11 @@ impl Machine {
                 self.number = 0;
                 self.freed.clear();
                 // What may stand in the log under the lost name cannot be asked about any more.
-                let (unknown, sound) = flight.items.into_iter().partition(|item| item.unanswered);
+                let (unknown, sound) = flight.items.into_iter().partition(|item| item.unanswered && !item.is_own());
                 fail(unknown, Failure::OutcomeUnknown, &mut step.done);
                 self.requeue(sound);
             }
-            Answer::Refused(refusals) => self.refused(flight, &refusals, step),
+            Answer::Refused(refusals) => self.refused(now, flight, &refusals, draw, step),
             Answer::NewerFormat(format) => {
                 // The script says so before it looks at the number: what went unanswered before may stand in the log.
                 let (unknown, sound) = flight.items.into_iter().partition(|item| item.unanswered);
@@ -306,60 +329,78 @@ impl Machine {
                 fail(sound, Failure::NewerFormat(format), &mut step.done);
                 step.done.extend(self.fail_waiting(Failure::NewerFormat(format)));
             }
-            Answer::ProducersFull => self.no_room(flight, step),
-        }
-        if self.queue.is_empty() {
-            self.freed.clear();
+            Answer::ProducersFull => self.no_room(flight, draw, step),
         }
     }
 
-    fn appended(&mut self, flight: Flight, last: Position, count: u32, step: &mut Step) {
+    fn appended(&mut self, now: Duration, flight: Flight, last: Position, count: u32, step: &mut Step) {
         debug_assert_eq!(count as usize, flight.items.len(), "an answer to other bytes");
         debug_assert_eq!(last.branch, flight.branch, "an append to another branch than the call named");
         let bytes = flight.batch.as_ref().map_or(0, |batch| batch.payload.len());
         step.notes.push(Note::Appended { events: count, bytes });
+        let back = flight.items.iter().filter(|item| item.heals()).count();
+        if back > 0 {
+            step.notes.push(Note::PutBack { events: back });
+        }
         for (item, back) in flight.items.into_iter().zip((0..u64::from(count)).rev()) {
-            self.acknowledge(item, last.back(back), &mut step.done);
+            self.acknowledge(now, item, last.back(back), &mut step.done);
         }
     }
 
     /// An item stands in the log: its waiters are told.
-    fn acknowledge(&mut self, item: Item, position: Position, done: &mut Vec<Done>) {
-        if let Some(owed) = item.owes {
-            self.acknowledged.told(owed);
+    fn acknowledge(&mut self, now: Duration, item: Item, position: Position, done: &mut Vec<Done>) {
+        if let Purpose::Owe(owed) = item.purpose {
+            self.memory.told(owed);
         }
-        self.acknowledged.note(position);
+        self.remember(now, &item, position);
         outcome::stands(item, position, done);
     }
 
-    fn refused(&mut self, flight: Flight, refusals: &[Refusal], step: &mut Step) {
+    /// It stands there, and a fork may take it: so it is kept.
+    fn remember(&mut self, now: Duration, item: &Item, position: Position) {
+        if item.heals() {
+            self.memory.restored(now, item.key, position);
+        } else {
+            self.memory.keep(now, item, position);
+        }
+    }
+
+    fn refused(&mut self, now: Duration, flight: Flight, refusals: &[Refusal], draw: &mut dyn Draw, step: &mut Step) {
         if flight.unanswered.is_some() {
-            self.freed.insert(flight.number, &flight.items);
+            self.freed.insert(now, flight.number, &flight.items);
         }
         let mut kept = Vec::with_capacity(flight.items.len());
+        let mut barred = Vec::new();
         for (index, item) in flight.items.into_iter().enumerate() {
             match refusals.iter().find(|refusal| refusal.index as usize == index).map(|refusal| refusal.why) {
                 None => kept.push(item),
                 Some(why) => {
-                    // A duplicate is acknowledged, so the place where it stands must not be lost unnoticed.
-                    if let RefusalWhy::Duplicate(position) | RefusalWhy::DuplicateSequence(position) = why {
-                        self.acknowledged.note(position);
+                    match why {
+                        // A duplicate is acknowledged, so what stands there must not be lost unnoticed.
+                        RefusalWhy::Duplicate(position) | RefusalWhy::DuplicateSequence(position) => {
+                            self.remember(now, &item, position);
+                        }
+                        _ if item.heals() => barred.push(item.key),
+                        _ => {}
                     }
                     outcome::refused(item, why, &mut step.done);
                 }
             }
         }
         self.requeue(kept);
+        self.cannot_put_back(&barred, draw, step);
     }
 
     /// The log has no room for one of the producers: calls with a single one find out which.
-    fn no_room(&mut self, flight: Flight, step: &mut Step) {
+    fn no_room(&mut self, flight: Flight, draw: &mut dyn Draw, step: &mut Step) {
         let first = flight.items.iter().find_map(Item::producer);
         let single = flight.items.iter().filter_map(Item::producer).all(|this| Some(this) == first);
         if single {
-            let (full, kept) = flight.items.into_iter().partition(|item| item.producer().is_some());
+            let (full, kept): (Vec<Item>, _) = flight.items.into_iter().partition(|item| item.producer().is_some());
+            let barred: Vec<u64> = full.iter().filter(|item| item.heals()).map(|item| item.key).collect();
             fail(full, Failure::ProducersFull, &mut step.done);
             self.requeue(kept);
+            self.cannot_put_back(&barred, draw, step);
         } else {
             self.narrow = self.narrow.max(flight.items.len());
             self.requeue(flight.items);
@@ -373,15 +414,15 @@ impl Machine {
         }
     }
 
-    /// Fails every event that waits and is not in flight; gaps that are owed stay.
+    /// Fails every event that waits and is not in flight; what the writer itself wants to send stays.
     pub fn fail_waiting(&mut self, why: Failure) -> Vec<Done> {
-        let (owed, waiting): (VecDeque<Item>, VecDeque<Item>) =
-            std::mem::take(&mut self.queue).into_iter().partition(|item| item.owes.is_some());
-        self.queue = owed;
         let mut done = Vec::new();
-        for item in waiting {
+        for mut item in std::mem::take(&mut self.queue) {
             let why = if item.unanswered { Failure::OutcomeUnknown } else { why };
-            fail(vec![item], why, &mut done);
+            done.extend(item.slots.drain(..).map(|slot| Done { slot, verdict: Err(why) }));
+            if item.is_own() {
+                self.queue.push_back(item);
+            }
         }
         done
     }
@@ -395,7 +436,7 @@ impl Machine {
             item.slots.retain(|slot| slot.request != request);
             let left = item.slots.len() < before;
             unknown |= left && (sent || item.unanswered);
-            left && item.slots.is_empty()
+            left && item.slots.is_empty() && !item.is_own()
         };
         self.queue.retain_mut(|item| !leave(item, false));
         if let Some(flight) = &mut self.flight {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 
 use super::machine::{Note, Outcome, Verdict};
+use crate::registration::Registration;
 
 /// Seconds: a memory broker answers in microseconds, a store that fails over in seconds.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0];
@@ -40,6 +40,8 @@ pub struct Metrics {
     pub heals: IntCounter,
     /// Losses of acknowledged events that writers owe viewers a gap for.
     pub gaps: IntCounter,
+    /// Acknowledged events that forks took and that were put back.
+    pub put_back: IntCounter,
     /// Writer ids drawn anew because the log knew a higher number.
     pub stale: IntCounter,
     /// Entries that nobody was told of.
@@ -58,40 +60,31 @@ impl Metrics {
     /// # Errors
     /// When the registry has it already.
     pub fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
-        fn add<C: Collector + Clone + 'static>(registry: &Registry, made: C) -> Result<C, prometheus::Error> {
-            registry.register(Box::new(made.clone()))?;
-            Ok(made)
-        }
-        let counter = |name: &str, help: &str| add(registry, IntCounter::new(name, help)?);
-        let gauge = |name: &str, help: &str| add(registry, IntGauge::new(name, help)?);
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            add(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-        };
+        let to = Registration(registry);
         Ok(Metrics {
-            events: counter("tidings_ingest_events_appended_total", "Events appended to logs.")?,
-            duplicates: counter("tidings_ingest_events_duplicate_total", "Events acknowledged as duplicates.")?,
-            refused: counter(
-                "tidings_ingest_events_out_of_order_total",
-                "Events refused for their epoch or sequence.",
-            )?,
-            entries: counter("tidings_ingest_entries_appended_total", "Entries appended to logs.")?,
-            bytes: counter("tidings_ingest_entry_bytes_total", "Encoded bytes appended to logs.")?,
-            entry_events: histogram("tidings_ingest_entry_events", "Events per entry.", &EVENTS)?,
-            append_seconds: histogram(
+            events: to.counter("tidings_ingest_events_appended_total", "Events appended to logs.")?,
+            duplicates: to.counter("tidings_ingest_events_duplicate_total", "Events acknowledged as duplicates.")?,
+            refused: to
+                .counter("tidings_ingest_events_out_of_order_total", "Events refused for their epoch or sequence.")?,
+            entries: to.counter("tidings_ingest_entries_appended_total", "Entries appended to logs.")?,
+            bytes: to.counter("tidings_ingest_entry_bytes_total", "Encoded bytes appended to logs.")?,
+            entry_events: to.histogram("tidings_ingest_entry_events", "Events per entry.", &EVENTS)?,
+            append_seconds: to.histogram(
                 "tidings_ingest_append_seconds",
                 "From a call's first sending to its answer.",
                 &SECONDS,
             )?,
-            unknown: counter("tidings_ingest_appends_unknown_total", "Sendings that got no answer.")?,
-            resends: counter("tidings_ingest_appends_resent_total", "Calls sent again under the same number.")?,
-            given_up: counter("tidings_ingest_appends_given_up_total", "Calls that never got an answer.")?,
-            heals: counter("tidings_ingest_forks_adopted_total", "Forks that writers adopted.")?,
-            gaps: counter("tidings_ingest_gaps_owed_total", "Losses of acknowledged events found at forks.")?,
-            stale: counter("tidings_ingest_writers_stale_total", "Writer ids drawn anew.")?,
-            publish_errors: counter("tidings_ingest_publish_errors_total", "Entries that nobody was told of.")?,
-            busy: counter("tidings_ingest_busy_total", "Requests turned away because too much waits.")?,
-            waiting_bytes: gauge("tidings_ingest_waiting_bytes", "Bytes that wait to be written.")?,
-            writing: gauge("tidings_ingest_projects_writing", "Projects being written to.")?,
+            unknown: to.counter("tidings_ingest_appends_unknown_total", "Sendings that got no answer.")?,
+            resends: to.counter("tidings_ingest_appends_resent_total", "Calls sent again under the same number.")?,
+            given_up: to.counter("tidings_ingest_appends_given_up_total", "Calls that never got an answer.")?,
+            heals: to.counter("tidings_ingest_forks_adopted_total", "Forks that writers adopted.")?,
+            gaps: to.counter("tidings_ingest_gaps_owed_total", "Losses of acknowledged events found at forks.")?,
+            put_back: to.counter("tidings_ingest_events_put_back_total", "Events put back after a fork took them.")?,
+            stale: to.counter("tidings_ingest_writers_stale_total", "Writer ids drawn anew.")?,
+            publish_errors: to.counter("tidings_ingest_publish_errors_total", "Entries that nobody was told of.")?,
+            busy: to.counter("tidings_ingest_busy_total", "Requests turned away because too much waits.")?,
+            waiting_bytes: to.gauge("tidings_ingest_waiting_bytes", "Bytes that wait to be written.")?,
+            writing: to.gauge("tidings_ingest_projects_writing", "Projects being written to.")?,
         })
     }
 
@@ -106,6 +99,8 @@ impl Metrics {
             Note::PublishFailed(_) => self.publish_errors.inc(),
             Note::Unknown(_) => self.unknown.inc(),
             Note::Healed => self.heals.inc(),
+            Note::PuttingBack { .. } => {}
+            Note::PutBack { events } => self.put_back.inc_by(*events as u64),
             Note::GapOwed(_) => self.gaps.inc(),
             Note::Stale { .. } => self.stale.inc(),
             Note::GivenUp => self.given_up.inc(),

@@ -67,7 +67,7 @@ impl Log for Gated {
         self.memory.read(project, span, bytes_max)
     }
 
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>> {
+    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
         self.memory.heads(projects)
     }
 
@@ -99,6 +99,14 @@ impl Index for Gated {
 
     fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
         self.memory.sweep(project, writers_ms, producers_ms)
+    }
+
+    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
+        self.memory.held_bytes(projects)
+    }
+
+    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
+        self.memory.refuse(project, for_ms)
     }
 }
 
@@ -259,6 +267,35 @@ async fn a_call_without_an_answer_is_sent_again_and_answered_once() {
     writers.submit(&demo(), one("a"), Options::new()).await.expect("the second sending is answered");
     let metrics = &writers.shared.metrics;
     assert_eq!((metrics.unknown.get(), metrics.resends.get(), store.entries()), (1, 1, vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_may_take_longer_is_waited_for() {
+    let slow = || tokio::time::sleep(Duration::from_secs(8)).map(Ok).boxed();
+    let store = Gated::new(slow);
+    let writers = store.writers_with(Settings::default().answer_within(Duration::from_secs(20)));
+    writers.submit(&demo(), one("a"), Options::new()).await.expect("it is answered within the deadline");
+    let metrics = &writers.shared.metrics;
+    assert_eq!((metrics.unknown.get(), metrics.resends.get(), store.entries()), (0, 0, vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_over_its_share_is_told_at_once() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let store = Gated::new(move || {
+        let refused = tries.fetch_add(1, Ordering::SeqCst) == 0;
+        let over_share = CallError::Nothing(NothingWhy::OverShare);
+        futures_util::future::ready(if refused { Err(over_share) } else { Ok(()) }).boxed()
+    });
+    let writers = store.writers();
+    let began = Instant::now();
+    let project = demo();
+    let both = [one("a"), one("b")].map(|events| writers.submit(&project, events, Options::new()));
+    for failed in join_all(both).await {
+        assert_eq!(failure(failed), Failure::OverShare);
+    }
+    assert_eq!((began.elapsed(), store.appends.load(Ordering::SeqCst)), (Duration::ZERO, 1));
+    writers.submit(&demo(), one("a"), Options::new()).await.expect("it is taken");
 }
 
 #[tokio::test]

@@ -3,20 +3,17 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use prost::Message as _;
 use tidings_broker::memory::MemoryBroker;
 use tidings_broker::{
-    Answer, AppendBatch, AppendCall, CallError, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, Index, Log,
-    Page, Probe, ReadError, Retention, Sink, Span, StateAt, Subscription,
+    Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, Log as _, Retention,
 };
 use tidings_log::encoding::{Encoding, Slot};
-use tidings_log::hub::{Hub, HubSettings};
+use tidings_log::hub::{Hub, HubSettings, TOPICS_MAX};
 use tidings_log::metrics::Metrics;
 use tidings_log::snapshot::Snapshot;
 use tidings_log::viewer::{Pull, Viewer, Wants};
@@ -32,6 +29,10 @@ use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+mod lossy;
+
+pub(crate) use lossy::Lossy;
 
 /// Events as lines: `E id position [was] [seen]`, `G cause after position lost certain`, `S position state`,
 /// `C position id,id`, `A position`.
@@ -68,82 +69,6 @@ impl Encoding for Lines {
     }
 }
 
-/// The memory broker with a channel that loses messages without a word while `deaf`, and counts reads.
-pub(crate) struct Lossy {
-    pub inner: MemoryBroker,
-    pub deaf: Arc<AtomicBool>,
-    pub reads: AtomicU64,
-}
-
-struct LossySink(Arc<dyn Sink>, Arc<AtomicBool>);
-
-impl Sink for LossySink {
-    fn message(&self, bytes: Bytes) {
-        if !self.1.load(Ordering::Relaxed) {
-            self.0.message(bytes);
-        }
-    }
-
-    fn lost(&self) {
-        self.0.lost();
-    }
-}
-
-impl Log for Lossy {
-    fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
-        self.inner.append(project, call)
-    }
-
-    fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.read(project, span, bytes_max)
-    }
-
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>> {
-        self.inner.heads(projects)
-    }
-
-    fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
-        self.inner.checkpoint(project, step)
-    }
-
-    fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
-        self.inner.state(project, fields)
-    }
-
-    fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>> {
-        self.inner.subscribe(project, Arc::new(LossySink(sink, self.deaf.clone())))
-    }
-}
-
-impl Index for Lossy {
-    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
-        self.inner.enter(project)
-    }
-
-    fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
-        self.inner.projects(shard)
-    }
-
-    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
-        self.inner.lease(shard, owner, ttl_ms)
-    }
-
-    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.inner.sweep(project, writers_ms, producers_ms)
-    }
-}
-
-impl Probe for Lossy {
-    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.inner.probe()
-    }
-
-    fn connected(&self) -> tokio::sync::watch::Receiver<bool> {
-        self.inner.connected()
-    }
-}
-
 /// One project, one gateway's hub.
 pub(crate) struct World {
     pub broker: Arc<Lossy>,
@@ -158,24 +83,31 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(ring_bytes_max: usize) -> World {
-        World::over(MemoryBroker::new(), ring_bytes_max)
+        World::with(ring_bytes_max, |_| ())
+    }
+
+    /// A gateway with other settings.
+    pub(crate) fn with(ring_bytes_max: usize, change: impl FnOnce(&mut HubSettings)) -> World {
+        World::over(MemoryBroker::new(), ring_bytes_max, change)
     }
 
     /// Another gateway over the same store.
     pub(crate) fn sharing(world: &World, ring_bytes_max: usize) -> World {
-        World::over(world.broker.inner.clone(), ring_bytes_max)
+        World::over(world.broker.inner.clone(), ring_bytes_max, |_| ())
     }
 
-    fn over(inner: MemoryBroker, ring_bytes_max: usize) -> World {
-        let broker = Arc::new(Lossy { inner, deaf: Arc::default(), reads: AtomicU64::new(0) });
-        let settings = HubSettings {
+    fn over(inner: MemoryBroker, ring_bytes_max: usize, change: impl FnOnce(&mut HubSettings)) -> World {
+        let broker = Lossy::new(inner);
+        let mut settings = HubSettings {
             ring_bytes_max,
             budget_bytes: 1 << 30,
             pages_bytes_max: 1 << 26,
             tail_check: Duration::from_secs(5),
             linger: Duration::from_secs(30),
+            topics_max: TOPICS_MAX,
             writer: "g-1".into(),
         };
+        change(&mut settings);
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("an empty registry");
         let tasks = TaskTracker::new();
         let hub = Hub::new(broker.clone(), settings, tasks.clone(), metrics.clone());
@@ -277,8 +209,8 @@ impl World {
     }
 
     pub(crate) async fn viewer_with(&self, at: Position, lag: Lag, snapshot: SnapshotWish, filter: Filter) -> Reader {
-        let topic = self.hub.topic(&self.project);
-        topic.started().await;
+        let topic = self.hub.topic(&self.project).expect("room for one");
+        tokio::time::timeout(Duration::from_mins(2), topic.started()).await.expect("the topic never started");
         let wake = Arc::new(Wake::default());
         let wants = Wants { at, newcomer: false, filter, lag, snapshot, grant: Grant::open("v-1") };
         Reader { viewer: Viewer::new(topic, wants, wake.clone()), wake }
@@ -313,7 +245,11 @@ impl Reader {
     /// Takes frames until there is at least one line, at most so many bytes and events.
     pub(crate) async fn take(&mut self, bytes: usize, events: usize) -> Vec<String> {
         let mut out = Vec::new();
+        let mut polls = 0;
         let pulling = poll_fn(|cx| {
+            // On a paused clock no time passes for those who wake each other.
+            polls += 1;
+            assert!(polls < 10_000, "woken again and again for nothing");
             self.wake.register(cx.waker());
             self.wake.take();
             let mut pull =

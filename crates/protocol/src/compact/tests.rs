@@ -38,6 +38,7 @@ fn stored(body: &Value) -> wire::Event {
         received_ms: 1_763_630_000_123,
         next_id: &mut next_id,
         default_runner: None,
+        default_traceparent: None,
         idempotency_key: None,
     };
     let mut events = parse_body(body.to_string().as_bytes(), &mut intake).expect("the tests write valid events");
@@ -357,6 +358,7 @@ fn halves_of_a_surrogate_pair_meet() {
             received_ms: 0,
             next_id: &mut next_id,
             default_runner: None,
+            default_traceparent: None,
             idempotency_key: None,
         };
         parse_body(body.replace("TEXT", text).as_bytes(), &mut intake).map(|mut events| events.remove(0))

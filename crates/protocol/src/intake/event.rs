@@ -37,7 +37,10 @@ pub(super) fn build(
     let received = timestamp::rfc3339(intake.received_ms);
     let time = draft.text[field::TIME].as_deref().unwrap_or(&received);
     let runner = draft.text[field::RUNNER].as_deref().or(intake.default_runner);
-    let (json, data) = write(draft, &id, time, runner, &received, intake.limits.data_bytes_max);
+    let trace = draft.text[field::TRACEPARENT].as_deref().or(intake.default_traceparent);
+    let texts =
+        [(field::ID, Some(&*id)), (field::TIME, Some(time)), (field::RUNNER, runner), (field::TRACEPARENT, trace)];
+    let (json, data) = write(draft, texts, &received, intake.limits.data_bytes_max);
 
     // What does not fit, or only the server may say, is not looked into any further.
     if is_in_limits(&data, intake.limits, index, faults)
@@ -77,7 +80,7 @@ pub(super) fn build(
         producer: draft.producer.clone(),
         gap: (kind == "gap").then(|| gap(&data, &json)),
         text: text_span(kind, &data, &json),
-        traceparent: draft.text(field::TRACEPARENT).to_owned(),
+        traceparent: trace.unwrap_or_default().to_owned(),
         id: id.into_owned(),
         json: json.into(),
     })
@@ -179,26 +182,24 @@ fn id<'d>(draft: &'d Draft<'_>, index: u64, intake: &mut Intake<'_>) -> (Cow<'d,
     }
 }
 
-/// The envelope as it is delivered, without what a gateway adds, and where in it data lies.
+/// The envelope as it is delivered, without what a gateway adds, and where in it data lies. `completed`: the fields whose
+/// text is not the draft's alone.
 fn write(
     draft: &Draft<'_>,
-    id: &str,
-    time: &str,
-    runner: Option<&str>,
+    completed: [(usize, Option<&str>); 4],
     received: &str,
     data_bytes_max: usize,
 ) -> (String, Data) {
     use std::fmt::Write as _;
-    let texts: usize = draft.text.iter().flatten().map(|text| text.len() + 16).sum();
-    let mut json = String::with_capacity(texts + id.len() + 160 + draft.data.as_ref().map_or(0, |data| data.len()));
+    let text_of = |at: usize| match completed.iter().find(|(field, _)| *field == at) {
+        Some((_, text)) => *text,
+        None => draft.text[at].as_deref(),
+    };
+    let texts: usize = (0..TEXT_FIELDS.len()).filter_map(text_of).map(|text| text.len() + 16).sum();
+    let mut json = String::with_capacity(texts + 160 + draft.data.as_ref().map_or(0, |data| data.len()));
     let mut lead = '{';
     for (at, name) in TEXT_FIELDS.iter().enumerate() {
-        let text = match at {
-            field::ID => Some(id),
-            field::TIME => Some(time),
-            field::RUNNER => runner,
-            _ => draft.text[at].as_deref(),
-        };
+        let text = text_of(at);
         if let Some(text) = text {
             json.push(lead);
             json.push('"');

@@ -34,6 +34,7 @@ fn with_key<R>(idempotency_key: Option<&str>, run: impl FnOnce(&mut Intake<'_>) 
         received_ms: RECEIVED_MS,
         next_id: &mut next_id,
         default_runner: None,
+        default_traceparent: None,
         idempotency_key,
     })
 }
@@ -128,6 +129,26 @@ fn the_credentials_name_is_the_runner_of_events_that_name_none() {
     });
     assert!(json(&events[0]).contains(r#""runner":"key \"7\"""#), "{}", json(&events[0]));
     assert!(json(&events[1]).contains(r#""runner":"own""#), "{}", json(&events[1]));
+}
+
+#[test]
+fn the_requests_trace_is_that_of_events_that_have_none() {
+    let (own, requests) = (
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+    );
+    let body = format!(r#"[{{"type":"a"}},{{"type":"a","traceparent":"{own}"}}]"#);
+    let events = with(|intake| {
+        intake.default_traceparent = valid_traceparent(requests);
+        parse_body(body.as_bytes(), intake).expect("good")
+    });
+    for (event, trace) in events.iter().zip([requests, own]) {
+        assert_eq!(event.traceparent, trace);
+        assert!(json(event).contains(&format!(r#""traceparent":"{trace}""#)), "{}", json(event));
+    }
+    for bad in ["", "00-x", &requests.replace("7651", "XYZW"), &format!("{requests}-more"), &"0".repeat(200)] {
+        assert_eq!(valid_traceparent(bad), None, "{bad}");
+    }
 }
 
 #[test]
@@ -247,8 +268,14 @@ fn data_is_measured_without_white_space() {
 fn no_depth_of_nesting_hurts() {
     let limits = EventLimits::default();
     let mut next_id = String::new;
-    let mut intake =
-        Intake { limits: &limits, received_ms: 0, next_id: &mut next_id, default_runner: None, idempotency_key: None };
+    let mut intake = Intake {
+        limits: &limits,
+        received_ms: 0,
+        next_id: &mut next_id,
+        default_runner: None,
+        default_traceparent: None,
+        idempotency_key: None,
+    };
     let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
     let fault = parse_body(format!(r#"[{{"type":"a","data":{deep}}},{deep}]"#).as_bytes(), &mut intake);
     let fault = fault.expect_err("too deep");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::sections::EVENTS_PER_BYTES;
 use super::source::Origin;
 use super::{Config, Fault};
 
@@ -69,11 +70,18 @@ pub(super) fn whole(config: &Config, origins: &BTreeMap<&'static str, Origin>) -
             );
         }
     }
-    if limits.request_bytes_max > ingest.memory_bytes_max {
-        refuse(
-            "limits.request_bytes_max",
-            "is more than ingest.memory_bytes_max: such a request would never be taken".into(),
-        );
+    let fits_max = ingest.requests_bytes_max() / EVENTS_PER_BYTES;
+    for (key, limit) in
+        [("limits.request_bytes_max", limits.request_bytes_max), ("limits.line_bytes_max", limits.line_bytes_max)]
+    {
+        if limit > fits_max {
+            refuse(
+                key,
+                format!(
+                    "{limit} is more than a quarter of ingest.memory_bytes_max: such a request would never be taken"
+                ),
+            );
+        }
     }
     faults
 }

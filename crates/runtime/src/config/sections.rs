@@ -14,6 +14,12 @@ use super::value::{KeyPrefix, LogFilter, LogFormat, RedisUrl};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// Bytes of events that wait to be written, for each byte of the request that brought them.
+pub(super) const EVENTS_PER_BYTES: usize = 2;
+
+/// What may wait in one project unless its requests are larger.
+const PROJECT_BYTES_USUAL: usize = 16 * MIB;
+
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
@@ -60,8 +66,13 @@ section! {
         "admin_listen" => admin_listen: SocketAddr = loopback(9465);
         /// How long a request may wait for the store before it is answered `outcome_unknown`.
         "deadline_ms" => deadline: Duration = ms(10_000), within 100..=300_000;
-        /// Bytes of requests in work, over all projects; beyond it the answer is `busy`.
-        "memory_bytes_max" => memory_bytes_max: usize = 128 * MIB, within 1024 * 1024..=1 << 46;
+        /// Bytes of requests in work, over all projects; beyond it the answer is `busy`. Half of it is for the windows of
+        /// zstd bodies, 8 MiB for each that is open; when they are taken, only zstd waits.
+        "memory_bytes_max" => memory_bytes_max: usize = 128 * MIB, within 16 * 1024 * 1024..=1 << 46;
+        /// How long what was acknowledged is kept, to be put back if a failover took it. What is older is told as lost.
+        "healing_ms" => healing: Duration = ms(60_000), within 0..=3_600_000;
+        /// Bytes that are kept for that, over all projects; one may take three quarters of them. Beside `memory_bytes_max`.
+        "healing_bytes_max" => healing_bytes_max: usize = 64 * MIB, within 0..=1 << 46;
         /// After the signal to stop: how long traffic still may come, until load balancers have noticed.
         "drain_notice_ms" => drain_notice: Duration = ms(0), within 0..=300_000;
         /// How long a shutdown may take, from the signal on. What is still open then is cut.
@@ -94,6 +105,8 @@ section! {
         "retention_bytes" => retention_bytes: u64 = 64 << 20, within 64 * 1024..=1 << 46;
         /// How long a project's log keeps an event.
         "retention_age_ms" => retention_age: Duration = ms(24 * 3_600_000), within 1_000..=1 << 40;
+        /// Percent of Redis' `maxmemory`: above it, projects that hold more than their share are trimmed and refused first.
+        "memory_watermark_percent" => memory_watermark_percent: u64 = 85, within 10..=100;
         /// How long an event's id is remembered, so that sending it again is harmless.
         "dedupe_ms" => dedupe: Duration = ms(10 * 60_000), within 0..=7 * 24 * 3_600_000;
         /// How many ids a project remembers at most.
@@ -125,6 +138,25 @@ section! {
         "log_format" => log_format: LogFormat = LogFormat::default();
         /// Which log lines are written: a level, or levels by target, as in `info,tidings_gateway=debug`.
         "log_filter" => log_filter: LogFilter = LogFilter::default();
+    }
+}
+
+impl IngestConfig {
+    /// What the windows of zstd bodies may take, in bytes.
+    pub fn windows_bytes_max(&self) -> usize {
+        self.memory_bytes_max / 2
+    }
+
+    /// What all else may take, in bytes: bodies, lines, answers, and events that wait to be written.
+    pub fn requests_bytes_max(&self) -> usize {
+        self.memory_bytes_max - self.windows_bytes_max()
+    }
+
+    /// What may wait to be written in one project, in bytes: twice the largest request or line, so that each of them
+    /// fits beside what is known of its events, and no less than 16 MiB where there is so much.
+    pub fn project_bytes_max(&self, limits: &LimitsConfig) -> usize {
+        let largest = limits.request_bytes_max.max(limits.line_bytes_max);
+        largest.saturating_mul(EVENTS_PER_BYTES).max(PROJECT_BYTES_USUAL).min(self.requests_bytes_max())
     }
 }
 

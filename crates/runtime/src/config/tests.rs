@@ -96,6 +96,13 @@ fn each_fault_says_what_would_be_right() {
         "budget",
     );
     check_fault("[limits]\nrequest_bytes_max = 1000", "limits.request_bytes_max", "event_data_bytes_max");
+    check_fault("[ingest]\nmemory_bytes_max = 16777215", "ingest.memory_bytes_max", "from 16777216");
+    check_fault("[limits]\nrequest_bytes_max = 33554433", "limits.request_bytes_max", "never be taken");
+    check_fault(
+        "[ingest]\nmemory_bytes_max = 16777216\n[limits]\nline_bytes_max = 4194305",
+        "limits.line_bytes_max",
+        "never be taken",
+    );
     check_fault("[redis]\nurl = \"rediss://h\"", "redis.url", "not supported yet");
     check_fault("[redis]\nurl = \"redis://h/x\"", "redis.url", "database");
     check_fault("[redis]\nprefix = \"a{b}\"", "redis.prefix", "letters");
@@ -103,6 +110,17 @@ fn each_fault_says_what_would_be_right() {
     check_fault("[telemetry]\nlog_filter = \"a=b=c\"", "telemetry.log_filter", "level");
     check_fault("gateway = 3", "gateway", "is a section");
     check_fault("[gateway]\n\nlisten = ", "", "line 3");
+}
+
+#[test]
+fn what_may_be_sent_fits_into_what_may_wait() {
+    for (memory, request) in [(16 << 20, 4 << 20), (128 << 20, 4 << 20), (128 << 20, 32 << 20), (1 << 30, 64 << 20)] {
+        let file = format!("[ingest]\nmemory_bytes_max = {memory}\n[limits]\nrequest_bytes_max = {request}");
+        let config = Config::load(&given(&file, &[], &[]).sources).expect("sound").config;
+        let fits = config.ingest.project_bytes_max(&config.limits).min(config.ingest.requests_bytes_max());
+        assert!(fits >= 2 * request, "{file}: {fits}");
+        assert!(config.ingest.windows_bytes_max() + config.ingest.requests_bytes_max() <= memory);
+    }
 }
 
 #[test]

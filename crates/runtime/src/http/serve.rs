@@ -7,19 +7,19 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::FutureExt;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::patience::{Patient, watched};
 use super::stream::PatientStream;
 use super::{Listener, Peer};
 
@@ -29,6 +29,9 @@ const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// How long an HTTP/1 connection has for each further head. The parser's clock also runs while nothing is sent, so this
 /// is how long an idle connection is kept, too: longer than common clients keep theirs.
 const NEXT_REQUEST: Duration = Duration::from_secs(90);
+
+/// How long a connection that was just accepted may still bring its first request once connections are asked to finish.
+const FRESH_REQUEST: Duration = Duration::from_secs(1);
 
 /// Bytes that the parser buffers per HTTP/1 connection: the largest request head that is read at all, and what a
 /// response may hold unwritten.
@@ -49,8 +52,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take to answer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
-/// How long a write may wait for a peer that takes nothing: a stalled viewer's patience (upgraded sockets have their
-/// own).
+/// How long a write may wait for a peer that takes nothing, on a connection or on a stream of HTTP/2: a stalled viewer's
+/// patience (upgraded sockets have their own).
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// The pause after an accept failed for want of descriptors or memory; without it the loop would spin.
@@ -128,13 +131,17 @@ impl Server {
     }
 
     /// Stops accepting: takes what the kernel has queued, then closes the listening socket. Open connections go on.
+    ///
+    /// ORDER: take the queue, close the socket, then [`Server::finish_connections`]. Whoever the kernel let in is answered;
+    /// whoever comes later is refused by the kernel.
     pub async fn stop_accepting(&self) {
         self.stop.cancel();
         self.accepting.wait().await;
     }
 
-    /// Asks HTTP connections to finish: idle ones close, others after the requests that they are in. Upgraded
-    /// connections are not HTTP's any more and hear nothing.
+    /// Asks HTTP connections to finish: idle ones close, others after the requests that they are in, and those that were
+    /// accepted within the last second and have asked nothing yet after their first request. Upgraded connections are
+    /// not HTTP's any more and hear nothing.
     pub fn finish_connections(&self) {
         self.finish.cancel();
         self.connections.close();
@@ -152,26 +159,15 @@ impl Server {
     }
 }
 
-/// Runs HTTP/2's stream tasks on the tracker.
-#[derive(Debug, Clone)]
-struct OnTracker(TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for OnTracker
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
-    }
-}
-
-fn builder(tasks: TaskTracker) -> auto::Builder<OnTracker> {
-    let mut builder = auto::Builder::new(OnTracker(tasks));
+fn builder(tasks: TaskTracker) -> auto::Builder<Patient> {
+    let mut builder = auto::Builder::new(Patient { tasks, limit: WRITE_STALL });
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(NEXT_REQUEST)
+        // Whoever closes its sending side behind a request still gets the answer. The price: a peer that closed both
+        // sides looks the same, and is found out by the next write, so answers without an end must write now and then.
+        .half_close(true)
         .max_headers(PARSED_HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX);
     builder
@@ -204,12 +200,15 @@ impl Acceptor {
             };
             self.take(accepted).await;
         }
-        // Closing the socket resets what is queued on it; those clients took us for alive, so they get an answer.
-        while let Some(accepted) = listener.accept().now_or_never() {
-            if accepted.is_err() {
-                break;
+        // Closing the socket resets what is queued on it; those clients took us for alive, so they get an answer. The
+        // kernel is asked itself: the runtime may not have heard of the newest yet.
+        let Ok(listener) = listener.into_std() else { return };
+        loop {
+            match listener.accept().and_then(in_runtime) {
+                Ok(accepted) => self.take(Ok(accepted)).await,
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(_) => return,
             }
-            self.take(accepted).await;
         }
     }
 
@@ -228,6 +227,11 @@ impl Acceptor {
     }
 }
 
+fn in_runtime((socket, peer): (std::net::TcpStream, SocketAddr)) -> std::io::Result<(TcpStream, SocketAddr)> {
+    socket.set_nonblocking(true)?;
+    Ok((TcpStream::from_std(socket)?, peer))
+}
+
 /// The peer went away before it was accepted: nothing is wrong here.
 fn is_of_the_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
@@ -239,7 +243,7 @@ struct Connection {
     app: Router,
     metrics: ServerMetrics,
     finish: CancellationToken,
-    builder: Arc<auto::Builder<OnTracker>>,
+    builder: Arc<auto::Builder<Patient>>,
 }
 
 impl Connection {
@@ -250,20 +254,29 @@ impl Connection {
             tracing::debug!(%error, "the socket is gone already");
             return;
         }
-        let heard = Arc::new(AtomicBool::new(false));
+        let fresh_until = Instant::now() + FRESH_REQUEST;
+        let heard = CancellationToken::new();
         let app = self.app;
         let service = hyper::service::service_fn({
             let heard = heard.clone();
             move |mut request: hyper::Request<hyper::body::Incoming>| {
-                heard.store(true, Ordering::Relaxed);
+                heard.cancel();
                 request.extensions_mut().insert(Peer(peer));
                 let app = app.clone();
-                async move { Ok::<_, Infallible>(app.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+                async move {
+                    let response = app.oneshot(request).await.unwrap_or_else(|never| match never {});
+                    Ok::<_, Infallible>(response.map(watched))
+                }
             }
         });
         let io = TokioIo::new(PatientStream::new(socket, WRITE_STALL));
         let mut connection = pin!(self.builder.serve_connection_with_upgrades(io, service));
         let mut first_request = pin!(tokio::time::sleep(FIRST_REQUEST));
+        let mut finish = pin!(async {
+            self.finish.cancelled().await;
+            // Out of the queue of a closed port: its request is on its way, and to close now would leave it unanswered.
+            let _ = tokio::time::timeout_at(fresh_until, heard.cancelled()).await;
+        });
         let mut waiting = true;
         let mut finishing = false;
         loop {
@@ -275,13 +288,13 @@ impl Connection {
                     }
                     return;
                 }
-                () = self.finish.cancelled(), if !finishing => {
+                () = finish.as_mut(), if !finishing => {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 () = first_request.as_mut(), if waiting => {
                     waiting = false;
-                    if !heard.load(Ordering::Relaxed) {
+                    if !heard.is_cancelled() {
                         self.metrics.timeouts.inc();
                         return;
                     }

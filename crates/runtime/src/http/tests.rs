@@ -1,6 +1,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::testing::{Client, Example, serve};
+use super::Server;
+use crate::testing::{Client, Example, LARGE, serve};
 
 /// Status line and code of a problem in one answer.
 fn check_problem(answer: &str, status: &str, code: &str) {
@@ -117,6 +118,73 @@ async fn http_2_is_spoken_with_prior_knowledge() {
     assert_eq!(frame[3], 4, "the server's SETTINGS come first");
 }
 
+/// A client of HTTP/2 by hand. It answers no pings, which is noticed later than what is tested.
+struct Http2(Client);
+
+impl Http2 {
+    /// Asks for `path` on stream 1, and grants its answer this window.
+    async fn ask(server: &Server, path: &str, window: u32) -> Http2 {
+        let mut client = Client::connect(server.address()).await;
+        let field =
+            |index: u8, text: &str| [&[index, u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+        // GET, http, and literals of `:path` and `:authority` (RFC 7541, appendix A).
+        let headers = [vec![0x82, 0x86], field(0x44, path), field(0x41, "localhost")].concat();
+        let length = u8::try_from(headers.len()).expect("short");
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
+        let settings = [&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4], window.to_be_bytes().as_slice()].concat();
+        let all = [preface, &settings, &[0, 0, length, 1, 5, 0, 0, 0, 1], &headers].concat();
+        client.0.write_all(&all).await.expect("sent");
+        Http2(client)
+    }
+
+    /// The next frame's type and content.
+    async fn frame(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 9];
+        self.0.0.read_exact(&mut head).await.expect("the connection lives");
+        let mut content = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        self.0.0.read_exact(&mut content).await.expect("a whole frame");
+        (head[3], content)
+    }
+
+    /// Content of the next frame of this type.
+    async fn next(&mut self, kind: u8) -> Vec<u8> {
+        loop {
+            let (found, content) = self.frame().await;
+            if found == kind {
+                return content;
+            }
+        }
+    }
+}
+
+const DATA: u8 = 0;
+const RST_STREAM: u8 = 3;
+
+/// The clock is paused: it passes while the client takes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_reader_takes_nothing_is_reset() {
+    let example = Example::default();
+    let server = serve(&example);
+    let mut client = Http2::ask(&server, "/drip", 20).await;
+    let mut taken = 0;
+    while taken < 20 {
+        taken += client.next(DATA).await.len();
+    }
+    client.next(RST_STREAM).await;
+    example.dropped.cancelled().await;
+}
+
+#[tokio::test]
+async fn a_large_answer_comes_whole_over_http_2() {
+    let server = serve(&Example::default());
+    let mut client = Http2::ask(&server, "/large", 60_000).await;
+    let mut text = Vec::new();
+    while text.len() < LARGE.len() {
+        text.extend(client.next(DATA).await);
+    }
+    assert_eq!(text, LARGE.as_bytes());
+}
+
 /// The clock is paused, so the server's patience passes at once when everything else waits.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_asks_is_closed() {
@@ -148,4 +216,73 @@ async fn connections_end_when_they_are_asked_to_and_requests_are_finished() {
     assert!(answer.ends_with("released"), "{answer}");
     server.finished().await;
     assert_eq!(server.open(), 0);
+}
+
+#[tokio::test]
+async fn whoever_closes_its_sending_side_still_gets_the_answer() {
+    let example = Example::default();
+    let server = serve(&example);
+    let mut client = Client::connect(server.address()).await;
+    client.send("GET /held", "").await;
+    client.0.shutdown().await.expect("half of it closes");
+    example.entered.cancelled().await;
+    // The server has had its turns to see the end of what is sent.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    example.release.cancel();
+    assert!(client.answer().await.ends_with("released"));
+    assert_eq!(client.closed().await, "", "nothing more can be asked here");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_with_its_peers_sending_side() {
+    let server = serve(&Example::default());
+    let mut client = Client::connect(server.address()).await;
+    client.ask("GET /word", "").await;
+    client.0.shutdown().await.expect("half of it closes");
+    assert_eq!(client.closed().await, "");
+}
+
+#[tokio::test]
+async fn an_endless_answer_goes_on_behind_a_half_close_and_ends_with_its_reader() {
+    let example = Example::default();
+    let server = serve(&example);
+    let mut client = Client::connect(server.address()).await;
+    client.send("GET /drip", "").await;
+    client.0.shutdown().await.expect("half of it closes");
+    let mut text = String::new();
+    while text.matches("drop").count() < 20 {
+        let mut buffer = [0; 256];
+        let read = client.0.read(&mut buffer).await.expect("more of the answer");
+        assert_ne!(read, 0, "the answer ended at {text:?}");
+        text.push_str(std::str::from_utf8(&buffer[..read]).expect("answers are text"));
+    }
+    assert!(!example.dropped.is_cancelled());
+    drop(client);
+    example.dropped.cancelled().await;
+}
+
+#[tokio::test]
+async fn whoever_the_kernel_let_in_is_answered() {
+    let server = serve(&Example::default());
+    // Neither has been accepted: this runtime has one thread, and it was here all the time.
+    let mut late = Client(std::net::TcpStream::connect(server.address()).and_then(in_tokio).expect("the port is open"));
+    let mut silent =
+        Client(std::net::TcpStream::connect(server.address()).and_then(in_tokio).expect("the port is open"));
+    server.stop_accepting().await;
+    tokio::net::TcpStream::connect(server.address()).await.expect_err("the port is closed");
+    server.finish_connections();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(late.ask("GET /word", "").await.ends_with("word"));
+    assert_eq!(late.closed().await, "");
+    assert_eq!(silent.closed().await, "", "whoever asks nothing is not waited for long");
+    server.finished().await;
+}
+
+fn in_tokio(socket: std::net::TcpStream) -> std::io::Result<tokio::net::TcpStream> {
+    socket.set_nonblocking(true)?;
+    tokio::net::TcpStream::from_std(socket)
 }

@@ -8,6 +8,7 @@ struct Followed {
     broker: Arc<ProbedBroker>,
     readiness: Readiness,
     stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Followed {
@@ -19,8 +20,8 @@ impl Followed {
         });
         let readiness = Readiness::default();
         let stop = CancellationToken::new();
-        tokio::spawn(follow(broker.clone(), readiness.clone(), stop.clone()));
-        Followed { broker, readiness, stop }
+        let task = tokio::spawn(follow(broker.clone(), readiness.clone(), stop.clone()));
+        Followed { broker, readiness, stop, task }
     }
 
     /// Lets this much time pass, in steps that let the follower run.
@@ -57,6 +58,32 @@ async fn probing_ends_when_it_is_told_to() {
     followed.stop.cancel();
     followed.after(10_000).await;
     assert_eq!(followed.broker.asked.load(Ordering::Relaxed), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_on_its_way_is_not_waited_for() {
+    let followed = Followed::start(false);
+    followed.after(100).await;
+    assert_eq!(followed.broker.asked.load(Ordering::Relaxed), 1, "a probe is on its way");
+    let begun = Instant::now();
+    followed.stop.cancel();
+    followed.task.await.expect("no panic");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn nobody_is_told_ready_before_the_first_probe() {
+    let broker = ProbedBroker {
+        answers: AtomicBool::new(true),
+        asked: AtomicUsize::new(0),
+        connected: tokio::sync::watch::Sender::new(true),
+    };
+    let readiness = Readiness::default();
+    let following = follow(Arc::new(broker), readiness.clone(), CancellationToken::new());
+    // The admin port may be asked before the task has had its first turn.
+    readiness.set(SERVING, true, "");
+    assert!(!readiness.report().ready);
+    drop(following);
 }
 
 #[test]

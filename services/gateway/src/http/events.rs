@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::frames::After;
 use tidings_protocol::grant::Grant;
 use tidings_runtime::http::problem::Refused;
 
+use super::accept::Representation;
 use super::{history, params, poll, sse};
 use crate::openapi;
 use crate::shared::Shared;
@@ -19,7 +20,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Read events
 ///
 /// With `Accept: text/event-stream` a stream of server-sent events that resumes by `Last-Event-ID`; else the events behind
-/// `after` (or before `before`) as one JSON answer, after a `wait` for the first one if there is none yet.
+/// `after` (or before `before`) as one JSON answer, after a `wait` for the first one if there is none yet. A parameter that
+/// belongs to another of these three is refused.
 #[utoipa::path(
     get,
     path = "/v1/projects/{project}/events",
@@ -27,25 +29,24 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     params(
         ("project" = String, Path, description = "The project's name"),
         ("after" = Option<String>, Query, description = "A position, `start`, `now` (default), or a time back like `-10m`"),
-        ("before" = Option<String>, Query, description = "History backwards from a position or `now`"),
-        ("limit" = Option<u32>, Query, description = "Events at most", minimum = 1, maximum = 1000),
-        ("wait" = Option<u32>, Query, description = "Seconds to wait for an event", minimum = 0, maximum = 25),
+        ("before" = Option<String>, Query, description = "JSON, not with `after`: history backwards from a position or `now`"),
+        ("limit" = Option<u32>, Query, description = "JSON: events at most", minimum = 1, maximum = 1000),
+        ("wait" = Option<u32>, Query, description = "JSON, not with `before`: seconds to wait for an event", minimum = 0, maximum = 25),
         ("types" = Option<String>, Query, description = "Only these types, by whole segments, with commas between"),
         ("sessions" = Option<String>, Query, description = "Only these sessions"),
         ("agents" = Option<String>, Query, description = "Only these agents"),
         ("lanes" = Option<String>, Query, description = "Only these lanes: control, delta, latest"),
-        ("lag" = Option<String>, Query, description = "`full` (default) or `compact`, for streams"),
-        ("snapshot" = Option<String>, Query, description = "`true`, `false` (default) or `after_gap`, for streams"),
-        ("last-event-id" = Option<String>, Header, description = "For streams: go on behind this position"),
+        ("lag" = Option<String>, Query, description = "Streams: `full` (default) or `compact`"),
+        ("snapshot" = Option<String>, Query, description = "Streams: `true`, `false` (default) or `after_gap`"),
+        ("last-event-id" = Option<String>, Header, description = "Streams: go on behind this position"),
     ),
     responses(
         (status = 200, description = "Events", content(
             (openapi::Events = "application/json"),
             (String = "text/event-stream"),
         )),
-        (status = 400, description = "A parameter is refused", body = openapi::Problem, content_type = "application/problem+json"),
+        openapi::Refusals,
         (status = 406, description = "No such representation", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -55,9 +56,10 @@ pub(crate) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let project = params::project(&project)?;
-    let mut read = params::read(query.as_deref())?;
+    let representation = Representation::negotiate(&headers)?;
+    let mut read = params::read(query.as_deref(), representation)?;
     let grant = Grant::open(shared.viewer_id());
-    match representation(&headers)? {
+    match representation {
         Representation::Stream => {
             if let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
                 // A reconnect of the same stream: what the header says is newer than the address.
@@ -71,34 +73,4 @@ pub(crate) async fn read(
             None => poll::poll(&shared, &project, read.after.unwrap_or(After::Now), read, grant).await,
         },
     }
-}
-
-enum Representation {
-    Stream,
-    Json,
-}
-
-/// What the client accepts; JSON if it does not mind.
-fn representation(headers: &HeaderMap) -> Result<Representation, Refused> {
-    let mut named = false;
-    for value in headers.get_all(header::ACCEPT) {
-        for part in value.to_str().unwrap_or_default().split(',') {
-            let mut words = part.split(';').map(str::trim);
-            let media = words.next().unwrap_or_default().to_ascii_lowercase();
-            if words.any(|word| matches!(word, "q=0" | "q=0.0" | "q=0.00" | "q=0.000")) {
-                continue;
-            }
-            named |= !media.is_empty();
-            match media.as_str() {
-                "text/event-stream" => return Ok(Representation::Stream),
-                "application/json" | "application/*" | "*/*" => return Ok(Representation::Json),
-                _ => {}
-            }
-        }
-    }
-    if named {
-        let detail = "events come as application/json or text/event-stream";
-        return Err(Refused::new(ErrorCode::NotAcceptable, detail));
-    }
-    Ok(Representation::Json)
 }

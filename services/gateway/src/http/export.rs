@@ -2,7 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -18,8 +19,10 @@ use tidings_protocol::frames::{Lag, SnapshotWish};
 use tidings_protocol::grant::Grant;
 use tidings_protocol::position::Position;
 use tidings_runtime::http::problem::Refused;
+use tokio::time::Sleep;
 
-use super::params;
+use super::{head, params};
+use crate::connections::Registered;
 use crate::encodings::Json;
 use crate::openapi;
 use crate::shared::Shared;
@@ -33,8 +36,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Export a project
 ///
-/// Everything from the oldest event that the log holds to its head at the time of the request. What retention has removed
-/// is said by a first row of type `gap`.
+/// Everything from the oldest event that the log holds to its head at the time of the request. What retention has removed,
+/// or a failover has cut meanwhile, is said by a row of type `gap`. An export whose gateway shuts down before the end breaks
+/// off: the body is incomplete, and HTTP says so.
 #[utoipa::path(
     get,
     path = "/v1/projects/{project}/export",
@@ -49,8 +53,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
             (String = "text/csv"),
             (String = "text/plain"),
         )),
-        (status = 400, description = "Refused", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
+        openapi::Refusals,
     )
 )]
 pub(crate) async fn export(
@@ -63,7 +66,7 @@ pub(crate) async fn export(
     for (name, value) in params::pairs(query.as_deref(), &["format"])? {
         format = Format::parse(&value).ok_or_else(|| params::invalid(&name, "json, csv or txt"))?;
     }
-    let topic = shared.hub.topic(&project);
+    let topic = shared.topic(&project)?;
     params::started(&topic).await?;
     let head = topic.view().position();
     let wake = Arc::new(Wake::default());
@@ -77,12 +80,13 @@ pub(crate) async fn export(
     };
     let rows = Rows {
         viewer: Viewer::new(topic, wants, wake.clone()),
-        wake,
+        registered: shared.connections.register(wake),
         until: head.n(),
         format,
-        begun: false,
-        over: false,
+        stage: Stage::Opening,
         any: false,
+        drain_window: shared.settings.drain_window,
+        drained: None,
     };
     Response::builder()
         .header(CONTENT_TYPE, format.media_type())
@@ -95,19 +99,44 @@ pub(crate) async fn export(
 /// The body of an export.
 struct Rows {
     viewer: Viewer,
-    wake: Arc<Wake>,
+    registered: Registered,
+    /// Running count of the head at the time of the request. A failover may cut the log below it.
     until: u64,
     format: Format,
-    begun: bool,
-    over: bool,
+    stage: Stage,
     /// Some row was written.
     any: bool,
+    /// How long it may go on once the gateway drains.
+    drain_window: Duration,
+    /// Runs while the gateway drains.
+    drained: Option<Pin<Box<Sleep>>>,
 }
 
+/// What is written next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Opening,
+    Rows,
+    Over,
+}
+
+/// The export was cut: its end is missing, and the client must see that.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway is shutting down")]
+struct Cut;
+
 impl Rows {
-    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Bytes>> {
-        self.wake.register(cx.waker());
-        self.wake.take();
+    /// Whether the gateway drains and the time that this leaves has passed.
+    fn is_drained(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.registered.control.draining().is_none() {
+            return false;
+        }
+        let window = self.drain_window;
+        self.drained.get_or_insert_with(|| Box::pin(tokio::time::sleep(window))).as_mut().poll(cx).is_ready()
+    }
+
+    /// The next rows; none: that was all.
+    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Bytes>>> {
         let mut frames = Vec::new();
         let mut pull = Pull {
             encoding: &Json,
@@ -116,35 +145,43 @@ impl Rows {
             events_left: usize::MAX,
             until: self.until,
         };
-        match self.viewer.poll_pull(cx, &mut pull) {
-            Poll::Pending if frames.is_empty() => Poll::Pending,
-            Poll::Ready(()) | Poll::Pending => Poll::Ready(frames),
+        let polled = self.viewer.poll_pull(cx, &mut pull);
+        if !frames.is_empty() {
+            return Poll::Ready(Some(frames));
         }
+        // Cut below where it was to end, the log has nothing more to give until somebody writes.
+        let over = self.viewer.at().n() >= self.until || polled.is_pending() && head::is_reached(&self.viewer);
+        if over { Poll::Ready(None) } else { polled.map(|()| Some(frames)) }
     }
 }
 
 impl Stream for Rows {
-    type Item = Result<Bytes, std::convert::Infallible>;
+    type Item = Result<Bytes, Cut>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if this.over {
-            return Poll::Ready(None);
-        }
-        if !this.begun {
-            this.begun = true;
-            return Poll::Ready(Some(Ok(this.format.opening())));
-        }
-        if this.viewer.at().n() >= this.until {
-            this.over = true;
-            return Poll::Ready(Some(Ok(this.format.ending())));
-        }
-        match this.poll_rows(cx) {
-            Poll::Ready(frames) => {
-                let chunk = this.format.rows(&frames, &mut this.any);
-                Poll::Ready(Some(Ok(chunk)))
+        // ORDER: register before looking, or news in between would be missed.
+        this.registered.control.wake.register(cx.waker());
+        this.registered.control.wake.take();
+        let chunk = match this.stage {
+            Stage::Over => return Poll::Ready(None),
+            Stage::Opening => {
+                this.stage = Stage::Rows;
+                this.format.opening()
             }
-            Poll::Pending => Poll::Pending,
-        }
+            Stage::Rows => {
+                if this.is_drained(cx) {
+                    this.stage = Stage::Over;
+                    return Poll::Ready(Some(Err(Cut)));
+                }
+                if let Some(frames) = ready!(this.poll_rows(cx)) {
+                    this.format.rows(&frames, &mut this.any)
+                } else {
+                    this.stage = Stage::Over;
+                    this.format.ending()
+                }
+            }
+        };
+        Poll::Ready(Some(Ok(chunk)))
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn before(
     read: &Read,
     grant: &Grant,
 ) -> Result<Response, Refused> {
-    let topic = shared.hub.topic(project);
+    let topic = shared.topic(project)?;
     params::started(&topic).await?;
     let broker = shared.hub.broker();
     // Behind the newest event, when it is `now`.
@@ -64,18 +64,18 @@ pub(super) async fn before(
         let mut oldest = below;
         for entry in page.entries.iter().rev() {
             let Body::Events(events) = &entry.body else {
-                oldest = entry.position.id;
+                oldest = lowered(oldest, entry.position.id);
                 continue;
             };
             for (index, event) in events.iter().enumerate().rev() {
                 let position = entry.position_of(index);
+                if position.n() < below.n && gathered.is_full() {
+                    return Ok(gathered.answer(Some(oldest_position(oldest, &page.head))));
+                }
+                oldest = lowered(oldest, position.id);
                 if position.n() >= below.n {
                     continue;
                 }
-                if gathered.is_full() {
-                    return Ok(gathered.answer(Some(oldest_position(oldest, &page.head))));
-                }
-                oldest = position.id;
                 if visible(event, grant) && read.filter.passes(event) {
                     gathered.push(|out| Json.event(project, position, event, Marks::default(), out));
                 }
@@ -105,6 +105,10 @@ fn first_bound(head: &Head, before: After, start: Position) -> Result<LogId, Gap
     if before == After::Now {
         return Ok(above(head.last));
     }
+    if start.branch == head.branch && start.id == above(head.last) {
+        // As the answer with the gap says it: everything that there is.
+        return Ok(start.id);
+    }
     let mut cursor = Cursor::new(start, SnapshotWish::No);
     match cursor.relocate(head) {
         Relocated::Here if cursor.at() == start => Ok(start.id),
@@ -112,6 +116,12 @@ fn first_bound(head: &Head, before: After, start: Position) -> Result<LogId, Gap
         Relocated::Here => Ok(above(cursor.at())),
         Relocated::Ahead | Relocated::Unknown => Err(cursor.reset(head)),
     }
+}
+
+/// The bound behind an id that was passed. Under a bound that was made up (its time is not that of its count) there may be
+/// events above its count: they are left out, and the bound moves on all the same.
+fn lowered(bound: LogId, passed: LogId) -> LogId {
+    bound.min(LogId { ms: passed.ms, n: passed.n.min(bound.n) })
 }
 
 /// An exclusive bound that includes the position.

@@ -1,4 +1,5 @@
-//! Query parameters of the read side, checked: unknown ones and bad values are refused by name.
+//! Query parameters of the read side, checked: unknown ones, those of another representation, and bad values are refused
+//! by name.
 
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use tidings_protocol::frames::{After, Lag, SnapshotWish};
 use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_runtime::http::problem::Refused;
+
+use super::accept::Representation;
 
 /// Events that a poll returns when it does not say how many.
 pub(crate) const LIMIT_DEFAULT: usize = 100;
@@ -41,21 +44,67 @@ pub(crate) struct Read {
     pub snapshot: SnapshotWish,
 }
 
-/// Which parameters a route has.
-pub(crate) type Allowed = &'static [&'static str];
+/// Which way of reading events is asked for: each has parameters of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Face {
+    /// Server-sent events.
+    Stream,
+    /// What lies behind a position, with or without a wait.
+    Poll,
+    /// What lies before one.
+    History,
+}
 
-/// Those of `GET events`.
-pub(crate) const EVENTS: Allowed =
-    &["after", "before", "limit", "wait", "types", "sessions", "agents", "lanes", "lag", "snapshot"];
+impl Face {
+    const ALL: [Face; 3] = [Face::Stream, Face::Poll, Face::History];
+
+    fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Face::Stream => &["after", "types", "sessions", "agents", "lanes", "lag", "snapshot"],
+            Face::Poll => &["after", "limit", "wait", "types", "sessions", "agents", "lanes"],
+            Face::History => &["before", "limit", "types", "sessions", "agents", "lanes"],
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Face::Stream => "streams (text/event-stream)",
+            Face::Poll => "polls (application/json)",
+            Face::History => "history (application/json, with before)",
+        }
+    }
+
+    /// Why this face has no such parameter, and who has it.
+    fn lacks(self, name: &str) -> Refused {
+        let faces = Face::ALL.iter().filter(|face| face.parameters().contains(&name));
+        match faces.map(|face| face.as_str()).collect::<Vec<_>>().join(" and ") {
+            nobody if nobody.is_empty() => unknown(name, self.parameters()),
+            others => invalid(name, &format!("only for {others}; this is {}", self.as_str())),
+        }
+    }
+}
+
+fn unknown(name: &str, allowed: &[&str]) -> Refused {
+    match allowed {
+        [] => invalid(name, "unknown; this route has no parameters"),
+        _ => invalid(name, &format!("unknown; there are {}", allowed.join(", "))),
+    }
+}
 
 /// The pairs of a query, refused if one is not `allowed` or comes twice.
-pub(crate) fn pairs(query: Option<&str>, allowed: Allowed) -> Result<Vec<(String, String)>, Refused> {
+pub(crate) fn pairs(query: Option<&str>, allowed: &[&str]) -> Result<Vec<(String, String)>, Refused> {
+    let pairs = distinct(query)?;
+    match pairs.iter().find(|(name, _)| !allowed.contains(&name.as_str())) {
+        Some((name, _)) => Err(unknown(name, allowed)),
+        None => Ok(pairs),
+    }
+}
+
+/// The pairs of a query, refused if one comes twice.
+fn distinct(query: Option<&str>) -> Result<Vec<(String, String)>, Refused> {
     let query = query.unwrap_or_default();
     let mut pairs: Vec<(String, String)> = Vec::new();
     for (name, value) in form_pairs(query) {
-        if !allowed.contains(&name.as_str()) {
-            return Err(invalid(&name, &format!("unknown; this route has {}", allowed.join(", "))));
-        }
         if pairs.iter().any(|(other, _)| *other == name) {
             return Err(invalid(&name, "given twice"));
         }
@@ -97,58 +146,81 @@ pub(crate) fn project(name: &str) -> Result<Project, Refused> {
     })
 }
 
-/// Reads the parameters of `GET events`.
-pub(crate) fn read(query: Option<&str>) -> Result<Read, Refused> {
-    let mut read = Read {
-        after: None,
-        before: None,
-        limit: LIMIT_DEFAULT,
-        wait: Duration::ZERO,
-        filter: Filter::default(),
-        lag: Lag::Full,
-        snapshot: SnapshotWish::No,
+/// Reads the parameters of `GET events`, answered as `representation`.
+pub(crate) fn read(query: Option<&str>, representation: Representation) -> Result<Read, Refused> {
+    let pairs = distinct(query)?;
+    let has = |name: &str| pairs.iter().any(|(other, _)| other == name);
+    let face = match representation {
+        Representation::Stream => Face::Stream,
+        Representation::Json if has("before") => Face::History,
+        Representation::Json => Face::Poll,
     };
-    for (name, value) in pairs(query, EVENTS)? {
-        match name.as_str() {
-            "after" => read.after = Some(place(&name, &value)?),
-            "before" => read.before = Some(place(&name, &value)?),
-            "limit" => read.limit = number(&name, &value, 1, LIMIT_MAX)?,
+    if face == Face::History && has("after") {
+        return Err(invalid("before", "not together with after"));
+    }
+    let mut read = Read::default();
+    for (name, value) in pairs {
+        if !face.parameters().contains(&name.as_str()) {
+            return Err(face.lacks(&name));
+        }
+        read.set(&name, &value)?;
+    }
+    Ok(read)
+}
+
+impl Default for Read {
+    fn default() -> Read {
+        Read {
+            after: None,
+            before: None,
+            limit: LIMIT_DEFAULT,
+            wait: Duration::ZERO,
+            filter: Filter::default(),
+            lag: Lag::Full,
+            snapshot: SnapshotWish::No,
+        }
+    }
+}
+
+impl Read {
+    /// Takes the value of a parameter that the face has.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Refused> {
+        match name {
+            "after" => self.after = Some(place(name, value)?),
+            "before" => self.before = Some(place(name, value)?),
+            "limit" => self.limit = number(name, value, 1, LIMIT_MAX)?,
             "wait" => {
-                let seconds = number(&name, &value, 0, usize::try_from(WAIT_MAX.as_secs()).unwrap_or(25))?;
-                read.wait = Duration::from_secs(seconds as u64);
+                let seconds = number(name, value, 0, usize::try_from(WAIT_MAX.as_secs()).unwrap_or(25))?;
+                self.wait = Duration::from_secs(seconds as u64);
             }
-            "types" => read.filter.types = words(&name, &value)?,
-            "sessions" => read.filter.sessions = words(&name, &value)?,
-            "agents" => read.filter.agents = words(&name, &value)?,
+            "types" => self.filter.types = words(name, value)?,
+            "sessions" => self.filter.sessions = words(name, value)?,
+            "agents" => self.filter.agents = words(name, value)?,
             "lanes" => {
-                let lanes = words(&name, &value)?;
                 let lane = |word: &String| {
-                    Lane::parse(word).ok_or_else(|| invalid(&name, "lanes are control, delta and latest"))
+                    Lane::parse(word).ok_or_else(|| invalid(name, "lanes are control, delta and latest"))
                 };
-                read.filter.lanes = lanes.iter().map(lane).collect::<Result<_, _>>()?;
+                self.filter.lanes = words(name, value)?.iter().map(lane).collect::<Result<_, _>>()?;
             }
             "lag" => {
-                read.lag = match value.as_str() {
+                self.lag = match value {
                     "full" => Lag::Full,
                     "compact" => Lag::Compact,
-                    _ => return Err(invalid(&name, "full or compact")),
+                    _ => return Err(invalid(name, "full or compact")),
                 }
             }
             "snapshot" => {
-                read.snapshot = match value.as_str() {
+                self.snapshot = match value {
                     "true" => SnapshotWish::Now,
                     "false" => SnapshotWish::No,
                     "after_gap" => SnapshotWish::AfterGap,
-                    _ => return Err(invalid(&name, "true, false or after_gap")),
+                    _ => return Err(invalid(name, "true, false or after_gap")),
                 }
             }
             _ => {}
         }
+        Ok(())
     }
-    if read.after.is_some() && read.before.is_some() {
-        return Err(invalid("before", "not together with after"));
-    }
-    Ok(read)
 }
 
 /// A place to start.
@@ -201,26 +273,48 @@ pub(crate) fn away() -> Refused {
 mod tests {
     use super::*;
 
+    fn check(representation: Representation, query: &str, code: ErrorCode, field: &str) {
+        let refused = read(Some(query), representation).expect_err(query);
+        let problem = refused.problem();
+        assert_eq!(problem.code, code.as_str(), "{query}");
+        assert_eq!(problem.errors[0].field.as_deref(), Some(field), "{query}");
+    }
+
     #[test]
     fn parameters_are_read_and_bad_ones_refused_by_name() {
-        let good = read(Some("after=-5m&limit=7&types=agent,log&lanes=delta&lag=compact")).expect("taken");
+        use Representation::{Json, Stream};
+        let good = read(Some("after=-5m&limit=7&types=agent,log&lanes=delta&wait=3"), Json).expect("taken");
         assert_eq!((good.after, good.limit, good.filter.types.len()), (Some(After::Ago(300_000)), 7, 2));
-        let check = |query: &str, code: ErrorCode, field: &str| {
-            let refused = read(Some(query)).expect_err(query);
-            let problem = refused.problem();
-            assert_eq!(problem.code, code.as_str(), "{query}");
-            assert_eq!(problem.errors[0].field.as_deref(), Some(field), "{query}");
-        };
-        check("afther=now", ErrorCode::InvalidParameter, "afther");
-        check("limit=0", ErrorCode::InvalidParameter, "limit");
-        check("limit=1001", ErrorCode::InvalidParameter, "limit");
-        check("limit=1&limit=2", ErrorCode::InvalidParameter, "limit");
-        check("wait=26", ErrorCode::InvalidParameter, "wait");
-        check("after=tomorrow", ErrorCode::InvalidPosition, "after");
-        check("after=now&before=now", ErrorCode::InvalidParameter, "before");
-        check("lanes=fast", ErrorCode::InvalidParameter, "lanes");
-        check("lag=maybe", ErrorCode::InvalidParameter, "lag");
-        check("snapshot=1", ErrorCode::InvalidParameter, "snapshot");
+        let good = read(Some("after=start&lag=compact&snapshot=after_gap"), Stream).expect("taken");
+        assert_eq!((good.lag, good.snapshot), (Lag::Compact, SnapshotWish::AfterGap));
+        check(Json, "afther=now", ErrorCode::InvalidParameter, "afther");
+        check(Json, "limit=0", ErrorCode::InvalidParameter, "limit");
+        check(Json, "limit=1001", ErrorCode::InvalidParameter, "limit");
+        check(Json, "limit=1&limit=2", ErrorCode::InvalidParameter, "limit");
+        check(Json, "wait=26", ErrorCode::InvalidParameter, "wait");
+        check(Json, "after=tomorrow", ErrorCode::InvalidPosition, "after");
+        check(Json, "after=now&before=now", ErrorCode::InvalidParameter, "before");
+        check(Json, "lanes=fast", ErrorCode::InvalidParameter, "lanes");
+        check(Stream, "lag=maybe", ErrorCode::InvalidParameter, "lag");
+        check(Stream, "snapshot=1", ErrorCode::InvalidParameter, "snapshot");
+    }
+
+    #[test]
+    fn parameters_of_another_face_are_refused_by_name() {
+        use Representation::{Json, Stream};
+        for (representation, before, names) in [
+            (Stream, "", &["before=now", "limit=5", "wait=1", "wait=0"][..]),
+            (Json, "", &["lag=full", "lag=compact", "snapshot=true", "snapshot=false"]),
+            (Json, "before=now&", &["wait=1", "lag=compact", "snapshot=true"]),
+        ] {
+            for pair in names {
+                let name = pair.split_once('=').expect("a pair").0;
+                check(representation, &format!("{before}{pair}"), ErrorCode::InvalidParameter, name);
+            }
+        }
+        let refused = read(Some("wait=1"), Stream).expect_err("refused");
+        let detail = "wait: only for polls (application/json); this is streams (text/event-stream)";
+        assert_eq!(refused.problem().detail, detail);
     }
 
     #[test]

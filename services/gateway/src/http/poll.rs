@@ -9,11 +9,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
-use tidings_protocol::frames::{After, SnapshotWish};
+use tidings_protocol::frames::{After, Lag, SnapshotWish};
 use tidings_protocol::grant::Grant;
 use tidings_protocol::project::Project;
 use tidings_runtime::http::problem::Refused;
 
+use super::head;
 use super::params::{self, Read};
 use crate::encodings::Json;
 use crate::http::state::json;
@@ -36,12 +37,13 @@ pub(super) async fn poll(
     grant: Grant,
 ) -> Result<Response, Refused> {
     let _open = shared.metrics.open(Transport::Poll);
-    let topic = shared.hub.topic(project);
+    let topic = shared.topic(project)?;
     params::started(&topic).await?;
     let at = params::within(start::locate(&topic, shared.hub.broker(), after)).await?;
     let wake = Arc::new(Wake::default());
     let registered = shared.connections.register(wake.clone());
-    let wants = Wants { at, newcomer: false, filter: read.filter, lag: read.lag, snapshot: SnapshotWish::No, grant };
+    // Always full: a compacted stretch has one position, its end, and may hold more than `limit`.
+    let wants = Wants { at, newcomer: false, filter: read.filter, lag: Lag::Full, snapshot: SnapshotWish::No, grant };
     let mut viewer = Viewer::new(topic, wants, wake.clone());
     let mut frames = Vec::new();
     let mut bytes_left = ANSWER_BYTES;
@@ -60,7 +62,7 @@ pub(super) async fn poll(
             match polled {
                 // More may lie behind what was taken.
                 Poll::Ready(()) => {}
-                Poll::Pending if viewer.is_catching_up() && frames.is_empty() => return Poll::Pending,
+                Poll::Pending if frames.is_empty() && !head::is_reached(&viewer) => return Poll::Pending,
                 Poll::Pending if !frames.is_empty() || !waits || registered.control.draining().is_some() => {
                     return Poll::Ready(());
                 }
@@ -68,8 +70,11 @@ pub(super) async fn poll(
             }
         }
     });
-    // When the time has passed the answer is what was taken so far: nothing.
-    let _ = tokio::time::timeout(if waits { read.wait } else { PAGE_WAIT }, taking).await;
+    let taken = tokio::time::timeout(if waits { read.wait } else { PAGE_WAIT }, taking).await;
+    if taken.is_err() && viewer.at() == at && !head::is_reached(&viewer) {
+        // There is something behind `after`, and the store does not give it.
+        return Err(params::away());
+    }
     Ok(answer(frames, &format!("\"next\":\"{}\"", viewer.at())))
 }
 

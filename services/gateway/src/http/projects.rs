@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use tidings_broker::INDEX_SHARDS;
+use tidings_broker::{INDEX_SHARDS, ReadError};
 use tidings_protocol::grant::Grant;
+use tidings_protocol::head::Head;
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_protocol::snapshot::Summary;
@@ -17,18 +19,21 @@ use super::state::json;
 use crate::openapi;
 use crate::shared::Shared;
 
-const PARAMETERS: params::Allowed = &["after", "limit"];
+const PARAMETERS: &[&str] = &["after", "limit"];
+
+/// Summaries that one request reads from the store at the same time.
+const SUMMARIES_AT_ONCE: usize = 16;
 
 #[derive(Serialize)]
-struct Row<'a> {
-    project: &'a str,
+struct Row {
+    project: String,
     position: Position,
     summary: Summary,
 }
 
 #[derive(Serialize)]
 struct Rows<'a> {
-    projects: Vec<Row<'a>>,
+    projects: Vec<Row>,
     next: Option<&'a str>,
 }
 
@@ -43,8 +48,7 @@ struct Rows<'a> {
     ),
     responses(
         (status = 200, description = "Projects by name", body = openapi::Projects),
-        (status = 400, description = "A parameter is refused", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
+        openapi::Refusals,
     )
 )]
 pub(crate) async fn list(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
@@ -63,12 +67,7 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>, RawQuery(query): Raw
     })
 }
 
-async fn page(
-    shared: &Shared,
-    grant: &Grant,
-    after: &str,
-    limit: usize,
-) -> Result<Response, tidings_broker::ReadError> {
+async fn page(shared: &Shared, grant: &Grant, after: &str, limit: usize) -> Result<Response, ReadError> {
     let broker = shared.hub.broker();
     let shards = futures_util::future::try_join_all((0..INDEX_SHARDS).map(|shard| broker.projects(shard))).await?;
     let mut names: Vec<Project> =
@@ -76,12 +75,23 @@ async fn page(
     names.sort_unstable();
     let more = names.len() > limit;
     names.truncate(limit);
-    let heads = broker.heads(names.clone()).await?;
-    let mut projects = Vec::with_capacity(names.len());
-    for (name, head) in names.iter().zip(heads) {
-        let summary = shared.summaries.of(&shared.hub, name).await?;
-        projects.push(Row { project: name.as_str(), position: head.last, summary });
+    let heads = broker.heads(names.clone()).await;
+    let next = names.last().filter(|_| more).cloned();
+    let rows = stream::iter(names.into_iter().zip(heads)).map(|(name, head)| row(shared, name, head));
+    let rows = rows.buffered(SUMMARIES_AT_ONCE).try_filter_map(|row| std::future::ready(Ok(row)));
+    let rows = Rows { projects: rows.try_collect().await?, next: next.as_ref().map(Project::as_str) };
+    Ok(json(serde_json::to_vec(&rows).expect("rows have string keys only")))
+}
+
+/// What the list says of a project; none: this version cannot read it, which does not hide the others.
+async fn row(shared: &Shared, name: Project, head: Result<Head, ReadError>) -> Result<Option<Row>, ReadError> {
+    let read = async { Ok((head?.last, shared.summaries.of(&shared.hub, &name).await?)) };
+    match read.await {
+        Ok((position, summary)) => Ok(Some(Row { project: name.as_str().to_owned(), position, summary })),
+        Err(error @ ReadError::Away(_)) => Err(error),
+        Err(error) => {
+            tracing::warn!(project = %name, %error, "a project is left out of the list");
+            Ok(None)
+        }
     }
-    let next = names.last().filter(|_| more).map(Project::as_str);
-    Ok(json(serde_json::to_vec(&Rows { projects, next }).expect("rows have string keys only")))
 }

@@ -44,7 +44,7 @@ pub(super) async fn stream(
     read: Read,
     grant: Grant,
 ) -> Result<Response<Body>, Refused> {
-    let topic = shared.hub.topic(&project);
+    let topic = shared.topic(&project)?;
     params::started(&topic).await?;
     let after = read.after.unwrap_or(After::Now);
     let at = params::within(start::locate(&topic, shared.hub.broker(), after)).await?;

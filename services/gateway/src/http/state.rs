@@ -1,12 +1,12 @@
 //! The state of a project, of its sessions, and of one: folds of the log, exact at the position that they name.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use std::sync::Arc;
+use tidings_log::hub::TopicHandle;
 use tidings_protocol::codes::ErrorCode;
-use tidings_protocol::position::Position;
+use tidings_protocol::fold;
 use tidings_protocol::project::Project;
 use tidings_runtime::http::problem::Refused;
 
@@ -20,12 +20,32 @@ pub(super) fn json(body: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-/// `{"project":..,"position":..,NAME:VALUE}`.
-fn at(project: &Project, position: Position, name: &str, value: &[u8]) -> Response {
+/// The topic of a project whose state is asked for. None of these routes has parameters.
+fn topic(shared: &Shared, project: &str, query: Option<&str>) -> Result<(Project, TopicHandle), Refused> {
+    let project = params::project(project)?;
+    params::pairs(query, &[])?;
+    let topic = shared.topic(&project)?;
+    Ok((project, topic))
+}
+
+/// The answer to a question about a project's fold at its head: `{"project":..,"position":..,NAME:VALUE}`, where `find`
+/// finds the value. None: there is no such session.
+async fn answer(
+    shared: &Shared,
+    project: &str,
+    query: Option<&str>,
+    name: &str,
+    find: impl FnOnce(&fold::State) -> Option<Vec<u8>>,
+) -> Result<Response, Refused> {
+    let (project, topic) = topic(shared, project, query)?;
+    let state = params::within(topic.state_at_head()).await?;
+    let unknown = || Refused::new(ErrorCode::NotFound, "the session is not known, or gone");
+    let value = find(&state).ok_or_else(unknown)?;
+    let position = state.position();
     let mut body = format!("{{\"project\":\"{project}\",\"position\":\"{position}\",\"{name}\":").into_bytes();
-    body.extend_from_slice(value);
+    body.extend_from_slice(&value);
     body.push(b'}');
-    json(body)
+    Ok(json(body))
 }
 
 /// The state of a project
@@ -36,20 +56,14 @@ fn at(project: &Project, position: Position, name: &str, value: &[u8]) -> Respon
     path = "/v1/projects/{project}/snapshot",
     tag = "gateway",
     params(("project" = String, Path, description = "The project's name")),
-    responses(
-        (status = 200, description = "The state", body = openapi::Snapshot),
-        (status = 400, description = "Refused", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, description = "The state", body = openapi::Snapshot), openapi::Refusals)
 )]
 pub(crate) async fn snapshot(
     State(shared): State<Arc<Shared>>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    let project = params::project(&project)?;
-    params::pairs(query.as_deref(), &[])?;
-    let topic = shared.hub.topic(&project);
+    let (project, topic) = topic(&shared, &project, query.as_deref())?;
     let snapshot = params::within(topic.snapshot_at_head()).await?;
     let mut body = Vec::with_capacity(snapshot.state.len() + 256);
     body.push(b'{');
@@ -66,22 +80,14 @@ pub(crate) async fn snapshot(
     path = "/v1/projects/{project}/sessions",
     tag = "gateway",
     params(("project" = String, Path, description = "The project's name")),
-    responses(
-        (status = 200, description = "The sessions", body = openapi::Sessions),
-        (status = 400, description = "Refused", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, description = "The sessions", body = openapi::Sessions), openapi::Refusals)
 )]
 pub(crate) async fn sessions(
     State(shared): State<Arc<Shared>>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    let project = params::project(&project)?;
-    params::pairs(query.as_deref(), &[])?;
-    let topic = shared.hub.topic(&project);
-    let state = params::within(topic.state_at_head()).await?;
-    Ok(at(&project, state.position(), "sessions", &state.sessions_json()))
+    answer(&shared, &project, query.as_deref(), "sessions", |state| Some(state.sessions_json())).await
 }
 
 /// One session
@@ -95,9 +101,8 @@ pub(crate) async fn sessions(
     ),
     responses(
         (status = 200, description = "The session", body = openapi::Session),
-        (status = 400, description = "Refused", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Not known (any more)", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
+        openapi::Refusals,
+        openapi::NoSession,
     )
 )]
 pub(crate) async fn session(
@@ -105,12 +110,7 @@ pub(crate) async fn session(
     Path((project, session)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    let project = params::project(&project)?;
-    params::pairs(query.as_deref(), &[])?;
-    let topic = shared.hub.topic(&project);
-    let state = params::within(topic.state_at_head()).await?;
-    let found = state.session_json(&session).ok_or_else(unknown_session)?;
-    Ok(at(&project, state.position(), "session", &found))
+    answer(&shared, &project, query.as_deref(), "session", |state| state.session_json(&session)).await
 }
 
 /// The newest log lines of a session
@@ -124,9 +124,8 @@ pub(crate) async fn session(
     ),
     responses(
         (status = 200, description = "The lines, oldest first", body = openapi::Logs),
-        (status = 400, description = "Refused", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Not known (any more)", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is away", body = openapi::Problem, content_type = "application/problem+json"),
+        openapi::Refusals,
+        openapi::NoSession,
     )
 )]
 pub(crate) async fn logs(
@@ -134,14 +133,5 @@ pub(crate) async fn logs(
     Path((project, session)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    let project = params::project(&project)?;
-    params::pairs(query.as_deref(), &[])?;
-    let topic = shared.hub.topic(&project);
-    let state = params::within(topic.state_at_head()).await?;
-    let found = state.logs(&session).ok_or_else(unknown_session)?;
-    Ok(at(&project, state.position(), "logs", &found))
-}
-
-fn unknown_session() -> Refused {
-    Refused::new(ErrorCode::NotFound, "the session is not known, or gone")
+    answer(&shared, &project, query.as_deref(), "logs", |state| state.logs(&session)).await
 }

@@ -21,13 +21,19 @@ use tidings_ws::frame;
 use tidings_ws::outbox::Outbox;
 use tidings_ws::reader::{Message, Reader, ReaderLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::requests::{self, Request};
 use super::subscriptions::{Stands, Subscriptions};
 use crate::connections::Registered;
 use crate::encodings::WebSocket;
 use crate::metrics::Metrics;
+
+mod clocks;
+#[cfg(test)]
+mod tests;
+
+use clocks::Clocks;
 
 /// Bytes of events that are taken for one write.
 pub(super) const WRITE_BYTES: usize = 256 * 1024;
@@ -37,12 +43,6 @@ const REPLIES_MAX: usize = 32;
 
 /// Faulty frames after which a connection is closed.
 const ERRORS_MAX: u32 = 100;
-
-/// How often a connection looks at its clocks.
-const TICK: Duration = Duration::from_secs(2);
-
-/// How often a filtered viewer is told where its cursor is.
-const AT_EVERY: Duration = Duration::from_secs(4);
 
 /// How long the server waits for the peer's half of a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -100,17 +100,6 @@ pub(super) struct Connection<S> {
     frames: Vec<Bytes>,
 }
 
-struct Clocks {
-    tick: Interval,
-    ping_every: Duration,
-    stalled_after: Duration,
-    heard_at: Instant,
-    pinged_at: Instant,
-    at_told: Instant,
-    /// Since when the socket takes nothing.
-    blocked_since: Option<Instant>,
-}
-
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -125,9 +114,6 @@ enum Phase {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Greets the viewer.
     pub(super) fn new(parts: Parts<S>) -> Connection<S> {
-        let now = Instant::now();
-        let mut tick = tokio::time::interval_at(now + TICK, TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let bytes_max = parts.message_bytes_max;
         let limits = ReaderLimits { message_bytes_max: bytes_max, frame_bytes_max: bytes_max };
         let mut connection = Connection {
@@ -141,15 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             grant: parts.grant,
             registered: parts.registered,
             metrics: parts.metrics,
-            clocks: Clocks {
-                tick,
-                ping_every: parts.ping_every,
-                stalled_after: parts.stalled_after,
-                heard_at: now,
-                pinged_at: now,
-                at_told: now,
-                blocked_since: None,
-            },
+            clocks: Clocks::new(Instant::now(), parts.ping_every, parts.stalled_after),
             told_degraded: false,
             errors: 0,
             deaf: false,
@@ -157,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             frames: Vec::new(),
         };
         let viewer = connection.grant.viewer().to_owned();
-        let ping_ms = u64::try_from(connection.clocks.ping_every.as_millis()).unwrap_or(u64::MAX);
+        let ping_ms = u64::try_from(parts.ping_every.as_millis()).unwrap_or(u64::MAX);
         connection.reply(&ServerFrame::Hello { viewer: &viewer, server: crate::SERVER, ping_ms });
         connection
     }
@@ -245,7 +223,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Ping(payload) => self.replies.push_back(frame::pong(&payload)),
             Message::Close(close) => {
                 if self.phase == Phase::Open {
                     self.metrics.on_closed(None);
@@ -253,9 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 self.phase = Phase::Over;
             }
+            // The close frame was the last one (RFC 6455, 5.5.1): only its answer is waited for.
+            _ if self.phase != Phase::Open => {}
+            Message::Ping(payload) => self.replies.push_back(frame::pong(&payload)),
             Message::Binary(_) => self.refuse(ErrorCode::InvalidFrame, "frames are JSON text", None),
-            Message::Text(text) if self.phase == Phase::Open => self.on_text(&text),
-            Message::Text(_) | Message::Pong(_) => {}
+            Message::Text(text) => self.on_text(&text),
+            Message::Pong(_) => {}
         }
     }
 
@@ -266,8 +246,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if self.subscriptions.is_full_for(&wish.project) {
                     let message = "too many projects on one connection";
                     self.refuse(ErrorCode::TooManySubscriptions, message, wish.reference.as_deref());
-                } else {
-                    self.subscriptions.open(wish, self.grant.clone());
+                    return;
+                }
+                let reference = wish.reference.clone();
+                if let Err(full) = self.subscriptions.open(wish, self.grant.clone()) {
+                    // Not the client's fault: it does not count against the connection.
+                    let (code, message) = (ErrorCode::Busy, full.to_string());
+                    self.metrics.on_refused(code);
+                    let reference = reference.as_deref();
+                    self.reply(&ServerFrame::Error { code: code.as_str(), message: &message, reference });
                 }
             }
             Ok(Request::Unsubscribe { project, reference }) => {
@@ -284,40 +271,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Looks at the clocks: pings, silent peers, stalled sockets, words about the cursor.
     fn on_tick(&mut self, now: Instant) {
-        if let Phase::Closing { since } = self.phase {
-            if now.duration_since(since) >= CLOSE_WAIT {
-                self.phase = Phase::Over;
-                self.outbox.clear();
-                self.replies.clear();
+        match self.phase {
+            Phase::Open if self.clocks.is_stalled(now) => {
+                // The socket takes nothing, so nothing can be said: the viewer resumes from its own position.
+                self.metrics.stalled.inc();
+                self.metrics.on_closed(Some(CloseCode::Stalled));
+                return self.give_up();
             }
-            return;
+            Phase::Open => {}
+            Phase::Closing { since } if now.duration_since(since) >= CLOSE_WAIT => return self.give_up(),
+            Phase::Over if self.clocks.is_stalled(now) => return self.give_up(),
+            Phase::Closing { .. } | Phase::Over => return,
         }
-        if let Some(since) = self.clocks.blocked_since
-            && now.duration_since(since) >= self.clocks.stalled_after
-        {
-            // The socket takes nothing, so nothing can be said: the viewer resumes from its own position.
-            self.metrics.stalled.inc();
-            self.metrics.on_closed(Some(CloseCode::Stalled));
-            self.outbox.clear();
-            self.replies.clear();
-            self.phase = Phase::Over;
-            return;
-        }
-        if now.duration_since(self.clocks.heard_at) >= self.clocks.ping_every * 2 + TICK {
+        if self.clocks.is_silent(now) {
             self.close(CloseCode::PingTimeout, None);
             return;
         }
-        if now.duration_since(self.clocks.pinged_at) >= self.clocks.ping_every {
-            self.clocks.pinged_at = now;
+        if self.clocks.ping_is_due(now) {
             self.replies.push_back(frame::ping(b""));
         }
-        if now.duration_since(self.clocks.at_told) >= AT_EVERY {
-            self.clocks.at_told = now;
+        if self.clocks.at_is_due(now) {
             let mut frames = std::mem::take(&mut self.frames);
             self.subscriptions.tell_at(&self.encoding, &mut frames);
             self.replies.extend(frames.drain(..));
             self.frames = frames;
         }
+    }
+
+    /// Ends the connection with what is not written yet.
+    fn give_up(&mut self) {
+        self.phase = Phase::Over;
+        self.outbox.clear();
+        self.replies.clear();
     }
 
     /// Fills an empty outbox with what is due, answers first. False: there is nothing.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tidings_log::hub::Hub;
+use tidings_log::hub::{Hub, TopicsFull};
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
 use tidings_protocol::frames::{After, Lag, SnapshotWish};
@@ -70,13 +70,16 @@ impl Subscriptions {
     }
 
     /// Starts (or replaces) a subscription. It stands when [`Subscriptions::poll_opened`] says so.
-    pub(super) fn open(&mut self, wish: Wish, grant: Grant) {
+    ///
+    /// # Errors
+    /// When the gateway has as many topics as it may; nothing has changed then.
+    pub(super) fn open(&mut self, wish: Wish, grant: Grant) -> Result<(), TopicsFull> {
+        let topic = self.hub.topic(&wish.project)?;
         self.close(&wish.project);
         let hub = self.hub.clone();
         let wake = self.wake.clone();
         let project = wish.project.clone();
         let opening = async move {
-            let topic = hub.topic(&wish.project);
             topic.started().await;
             let position = start::locate(&topic, hub.broker(), wish.after).await;
             let wants = Wants {
@@ -91,6 +94,7 @@ impl Subscriptions {
             (Viewer::new(topic, wants, wake), stands)
         };
         self.opening.insert(project, opening.boxed());
+        Ok(())
     }
 
     /// Ends a subscription. False: there was none.

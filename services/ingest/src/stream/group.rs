@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use tidings_log::writer::{Failure, Jumps, Options, SubmitError};
+use tidings_log::writer::{Failure, Item, Jumps, Options, SubmitError};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::intake::{self, Fault, Intake};
 use tidings_protocol::problem::FieldProblem;
 use tidings_protocol::wire;
 
-use super::{BUSY_PAUSE, GROUP_BYTES, GROUP_LINES};
+use super::{BUSY_PAUSE, GROUP_BYTES, GROUP_LINES, GROUP_REFUSALS_BYTES};
 use crate::Inner;
 use crate::answer::{self, EventResult};
 use crate::clock::{Ids, unix_ms};
@@ -17,15 +17,22 @@ use crate::lines::Line;
 use crate::metrics::observe;
 use crate::publish::Head;
 
+/// What the answer to an event takes at most, beside its id: a position, or what a producer's sequence expected.
+const RESULT_BYTES_MAX: usize = 384;
+
 /// Lines that arrived together.
 pub(super) struct Group {
     next_line: u64,
     received_ms: u64,
     ids: Ids,
     events: Vec<wire::Event>,
-    /// In their order: an event's line, or a faulty one's answer.
-    lines: Vec<(u64, Option<LineError>)>,
+    /// In their order: an event's line, or a faulty one's answer as it is written.
+    lines: Vec<(u64, Option<Vec<u8>>)>,
     bytes: usize,
+    /// Of all answers to faulty lines.
+    refusals_bytes: usize,
+    /// What answers to the others may take.
+    results_bytes_max: usize,
 }
 
 /// What became of a group.
@@ -74,6 +81,8 @@ impl Group {
             events: Vec::new(),
             lines: Vec::new(),
             bytes: 0,
+            refusals_bytes: 0,
+            results_bytes_max: 0,
         }
     }
 
@@ -82,7 +91,12 @@ impl Group {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= GROUP_BYTES || self.lines.len() >= GROUP_LINES
+        self.bytes >= GROUP_BYTES || self.lines.len() >= GROUP_LINES || self.refusals_bytes >= GROUP_REFUSALS_BYTES
+    }
+
+    /// Bytes that the answers take at most.
+    pub(super) fn answers_bytes_max(&self) -> usize {
+        self.refusals_bytes + self.results_bytes_max
     }
 
     pub(super) fn next_line(&self) -> u64 {
@@ -100,8 +114,7 @@ impl Group {
                 let code = ErrorCode::LineTooLarge;
                 let fault =
                     FieldProblem::new(code).limit(inner.limits.line_bytes_max, bytes).expected("too many bytes");
-                self.lines.push((number, Some(fault.into())));
-                return;
+                return self.refuse(number, fault.into());
             }
         };
         self.bytes += line.len();
@@ -112,15 +125,31 @@ impl Group {
             received_ms: self.received_ms,
             next_id: &mut next_id,
             default_runner: None,
+            default_traceparent: head.traceparent.as_deref(),
             idempotency_key: head.idempotency_key.as_deref(),
         };
         match intake::parse_line(line, number - 1, &mut intake) {
             Ok(event) => {
+                let weight = Item::weight_of(&event);
+                if weight > inner.weight_max {
+                    // It would not fit if nothing else waited, so to wait would not help.
+                    let fault = FieldProblem::new(ErrorCode::LineTooLarge).limit(inner.weight_max, weight);
+                    return self.refuse(number, fault.expected("too many bytes as it is stored").into());
+                }
+                // An id is written with its quotes escaped.
+                self.results_bytes_max += 2 * event.id.len() + RESULT_BYTES_MAX;
                 self.events.push(event);
                 self.lines.push((number, None));
             }
-            Err(fault) => self.lines.push((number, Some(fault.into()))),
+            Err(fault) => self.refuse(number, fault.into()),
         }
+    }
+
+    fn refuse(&mut self, line: u64, error: LineError) {
+        let mut out = Vec::new();
+        write(&mut out, &Refused { line, error });
+        self.refusals_bytes += out.len();
+        self.lines.push((line, Some(out)));
     }
 
     /// Takes a last line that has no break behind it.
@@ -149,24 +178,23 @@ impl Group {
         observe(&inner.metrics.append_seconds, began);
         let mut outcomes = outcomes.into_iter();
         let mut told = Told { failed, ..Told::default() };
-        let mut out = Vec::with_capacity(self.lines.len() * 112);
-        for (line, fault) in self.lines {
-            let result = match fault {
-                Some(fault) => Err(fault),
-                None => match outcomes.next().flatten() {
-                    Some(outcome) => answer::result(outcome).map_err(LineError::from),
-                    // The stream ends here: what stands behind it is told nothing, so that the client comes again with it.
-                    None => break,
-                },
-            };
-            match result {
+        let mut out = Vec::with_capacity(self.refusals_bytes + self.lines.len() * 112);
+        for (line, refusal) in self.lines {
+            if let Some(refusal) = refusal {
+                told.rejected += 1;
+                out.extend_from_slice(&refusal);
+                continue;
+            }
+            // The stream ends here: what stands behind it is told nothing, so that the client comes again with it.
+            let Some(outcome) = outcomes.next().flatten() else { break };
+            match answer::result(outcome) {
                 Ok(result) => {
                     told.accepted += 1;
                     write(&mut out, &Taken { line, result });
                 }
-                Err(error) => {
+                Err(fault) => {
                     told.rejected += 1;
-                    write(&mut out, &Refused { line, error });
+                    write(&mut out, &Refused { line, error: fault.into() });
                 }
             }
         }

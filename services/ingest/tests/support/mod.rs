@@ -17,7 +17,8 @@ use tidings_protocol::position::{LogId, Position};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tidings_runtime::config::Config;
-use tidings_runtime::service::Service as _;
+use tidings_runtime::http::{Listener, Server, ServerMetrics, app};
+use tidings_runtime::service::Service;
 
 /// A running ingest.
 pub(crate) struct Rig {
@@ -59,15 +60,17 @@ impl Rig {
         Rig::start_with(Config::default()).await
     }
 
+    #[allow(clippy::unused_async, reason = "a server starts within a runtime")]
     pub(crate) async fn start_with(config: Config) -> Rig {
         let store = Store::default();
         let registry = Registry::new();
         let ingest = Ingest::new(&config, Arc::new(store.clone()), &registry).expect("a registry of its own");
         let ingest = Arc::new(ingest);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        tokio::spawn(axum::serve(listener, ingest.router()).into_future());
-        Rig { address, store, ingest, registry, client: reqwest::Client::new() }
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let metrics = ServerMetrics::register(&Registry::new()).expect("a registry of its own");
+        let services: [Arc<dyn Service>; 1] = [ingest.clone()];
+        let server = Server::start(listener, app(&services), metrics).expect("a runtime");
+        Rig { address: server.address(), store, ingest, registry, client: reqwest::Client::new() }
     }
 
     pub(crate) async fn post(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {

@@ -100,7 +100,7 @@ impl Log for Store {
         self.memory.read(project, span, bytes_max)
     }
 
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Result<Vec<Head>, ReadError>> {
+    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
         self.memory.heads(projects)
     }
 
@@ -132,6 +132,14 @@ impl Index for Store {
 
     fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
         self.memory.sweep(project, writers_ms, producers_ms)
+    }
+
+    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
+        self.memory.held_bytes(projects)
+    }
+
+    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
+        self.memory.refuse(project, for_ms)
     }
 }
 

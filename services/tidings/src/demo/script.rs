@@ -158,6 +158,7 @@ mod tests {
                     received_ms: 0,
                     next_id: &mut next_id,
                     default_runner: None,
+                    default_traceparent: None,
                     idempotency_key: None,
                 };
                 parse_line(&event.to_json(), 0, &mut intake).unwrap_or_else(|fault| panic!("{event:?}: {fault}"));

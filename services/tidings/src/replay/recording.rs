@@ -186,6 +186,7 @@ impl Recording {
             received_ms: 0,
             next_id: &mut next_id,
             default_runner: None,
+            default_traceparent: None,
             idempotency_key: None,
         };
         let faults = self.steps.iter().filter_map(|step| {

@@ -1,14 +1,16 @@
-//! The writer across forks (docs/log.md L9, with a memory of 0): what it must own up to, and what may stand after all.
+//! The writer across forks (docs/log.md L9): what it puts back, what it must own up to, and what may stand after all.
 
-use tidings_protocol::entry::ForkKind;
-use tidings_protocol::head::{FORKS_MAX, Head};
+use std::time::Duration;
+
+use tidings_protocol::head::Head;
 use tidings_protocol::position::{Branch, Position};
 
+use super::memory::Missing;
 use super::{Done, Draw, Flight, Machine, Note, Step};
-use crate::writer::item::Item;
+use crate::writer::item::{Item, Purpose};
 
 /// Batches that were refused after a sending that went unanswered; older ones are forgotten.
-const FREED_MAX: usize = 8;
+const FREED_MAX: usize = 64;
 
 /// Something that was acknowledged and is not in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,112 +23,137 @@ pub struct Lost {
     pub certain: bool,
 }
 
-/// Per branch the highest position that was acknowledged: with a memory of 0 all of it has left memory.
-#[derive(Debug, Default)]
-pub(super) struct Acknowledged(Vec<Position>);
-
-impl Acknowledged {
-    pub(super) fn note(&mut self, position: Position) {
-        match self.0.iter_mut().find(|known| known.branch == position.branch) {
-            Some(known) if known.n() >= position.n() => {}
-            Some(known) => *known = position,
-            None => {
-                // One for each fork that meta can list, and the open branch.
-                if self.0.len() > FORKS_MAX {
-                    self.0.remove(0);
-                }
-                self.0.push(position);
-            }
-        }
-    }
-
-    /// A gap in the log tells of everything up to here.
-    pub(super) fn told(&mut self, owed: Position) {
-        self.0.retain(|known| known.branch != owed.branch || known.n() > owed.n());
-    }
-
-    /// What this log lacks. What a deletion swept away is not missing, and is forgotten.
-    fn lost_in(&mut self, head: &Head) -> Vec<Lost> {
-        let deleted = head.forks.iter().rposition(|fork| fork.kind == ForkKind::Deleted);
-        self.0.retain(|position| {
-            let closed = head.forks.iter().position(|fork| fork.closed == position.branch);
-            !matches!((closed, deleted), (Some(closed), Some(deleted)) if closed <= deleted)
-        });
-        let lacking = self.0.iter().filter(|position| !head.holds(&[**position]));
-        lacking
-            .map(|&acknowledged| {
-                let closing = head.closing(acknowledged.branch);
-                let reset = Position::ZERO;
-                Lost {
-                    after: closing.map_or(reset, |fork| fork.survived),
-                    acknowledged,
-                    certain: closing.is_some() || head.forks.len() < FORKS_MAX,
-                }
-            })
-            .collect()
-    }
-}
-
 /// Batches that went unanswered and were then refused: another history may hold them.
 #[derive(Debug, Default)]
-pub(super) struct Freed(Vec<(u64, Vec<u64>)>);
+pub(super) struct Freed(Vec<FreedBatch>);
+
+#[derive(Debug)]
+struct FreedBatch {
+    number: u64,
+    keys: Vec<u64>,
+    at: Duration,
+}
 
 impl Freed {
-    pub(super) fn insert(&mut self, number: u64, items: &[Item]) {
+    pub(super) fn insert(&mut self, now: Duration, number: u64, items: &[Item]) {
         if self.0.len() >= FREED_MAX {
             self.0.remove(0);
         }
-        self.0.push((number, items.iter().map(|item| item.key).collect()));
+        self.0.push(FreedBatch { number, keys: items.iter().map(|item| item.key).collect(), at: now });
     }
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
+    /// Batches freed before this are past what memory could put back.
+    pub(super) fn expire(&mut self, bound: Duration) {
+        self.0.retain(|batch| batch.at >= bound);
+    }
+
     fn take(&mut self, number: u64) -> Option<Vec<u64>> {
-        let index = self.0.iter().position(|(freed, _)| *freed == number)?;
-        Some(self.0.remove(index).1)
+        let index = self.0.iter().position(|batch| batch.number == number)?;
+        Some(self.0.remove(index).keys)
     }
 }
 
 impl Machine {
     /// A definite refusal by this log: the bytes wait again, for a new number. Another history may hold them.
-    pub(super) fn free(&mut self, flight: Flight) {
+    pub(super) fn free(&mut self, now: Duration, flight: Flight) {
         if flight.unanswered.is_some() {
-            self.freed.insert(flight.number, &flight.items);
+            self.freed.insert(now, flight.number, &flight.items);
         }
         self.requeue(flight.items);
     }
 
-    /// The log's answer to `number` stands: what was freed under it and still waits is in the log.
-    pub(super) fn stands(&mut self, number: u64, last: Position, count: u32, done: &mut Vec<Done>) {
+    /// The log's answer to `number` stands: what was freed under it is in the log, whether it still waits or was
+    /// acknowledged elsewhere since.
+    pub(super) fn stands(&mut self, now: Duration, number: u64, last: Position, count: u32, done: &mut Vec<Done>) {
         let Some(keys) = self.freed.take(number) else { return };
         if keys.len() != count as usize {
             debug_assert!(false, "an answer to other bytes");
             return;
         }
         for (key, back) in keys.into_iter().zip((0..u64::from(count)).rev()) {
+            let position = last.back(back);
+            if self.memory.stands(key, position) {
+                continue;
+            }
             if let Some(index) = self.queue.iter().position(|item| item.key == key)
                 && let Some(item) = self.queue.remove(index)
             {
-                self.acknowledge(item, last.back(back), done);
+                self.acknowledge(now, item, position, done);
             }
         }
     }
 
-    /// Goes on with the open branch of this log; what it lacks of what was acknowledged is told first.
+    /// Goes on with the open branch of this log. What it lacks of what was acknowledged goes first: a gap for what has
+    /// left memory, then the events that are kept.
     pub(super) fn adopt(&mut self, head: &Head, draw: &mut dyn Draw, step: &mut Step) {
         self.branch = head.branch;
-        // What is owed is reckoned anew: another history may lack more, or less.
-        self.queue.retain(|item| item.owes.is_none());
-        let lost = self.acknowledged.lost_in(head);
-        for lost in lost.iter().rev() {
-            let mut item = Item::owing(&draw.gap(lost), lost.acknowledged);
-            self.keys += 1;
-            item.key = self.keys;
+        self.incarnation.clone_from(&head.incarnation);
+        self.sync_due = false;
+        // What is owed and put back is reckoned anew: another history may lack more, or less. A retry that was merged with
+        // an event on its way back waits on alone.
+        for item in &mut self.queue {
+            if item.heals() && !item.slots.is_empty() {
+                item.purpose = Purpose::Request;
+            }
+        }
+        self.queue.retain(|item| !item.is_own());
+        let Missing { lost, items } = self.memory.missing_in(head);
+        if !items.is_empty() {
+            step.notes.push(Note::PuttingBack { events: items.len() });
+        }
+        for item in items.into_iter().rev() {
             self.queue.push_front(item);
         }
-        step.notes.extend(lost.into_iter().map(Note::GapOwed));
+        for lost in lost.into_iter().rev() {
+            self.owe(lost, draw, step);
+        }
+    }
+
+    /// A gap will tell of a loss, before anything else is appended.
+    fn owe(&mut self, lost: Lost, draw: &mut dyn Draw, step: &mut Step) {
+        let mut item = Item::owing(&draw.gap(&lost), lost.acknowledged);
+        self.keys += 1;
+        item.key = self.keys;
+        self.queue.push_front(item);
+        step.notes.push(Note::GapOwed(lost));
+    }
+
+    /// Events on their way back were refused for good: their loss is told.
+    pub(super) fn cannot_put_back(&mut self, keys: &[u64], draw: &mut dyn Draw, step: &mut Step) {
+        for &key in keys {
+            if let Some(acknowledged) = self.memory.give_up(key) {
+                // Where its branch was cut is not known any more; everything since the beginning holds for sure.
+                self.owe(Lost { after: Position::ZERO, acknowledged, certain: true }, draw, step);
+            }
+        }
+    }
+
+    /// The store was asked at `at` and said which incarnation it is. Another one than the writer knows: what was
+    /// acknowledged may be missing, so the log is asked even if nothing waits.
+    pub fn probed(&mut self, incarnation: &str, at: Duration) {
+        if self.branch.is_none() {
+            return;
+        }
+        if incarnation == self.incarnation {
+            self.memory.confirmed(at);
+            self.freed.expire(at.saturating_sub(self.memory.time() * 2));
+        } else if !self.memory.is_empty() {
+            self.sync_due = true;
+        }
+    }
+
+    /// Whether nothing that was acknowledged is remembered, so that forgetting the machine loses nothing.
+    pub fn remembers_nothing(&self) -> bool {
+        self.memory.is_empty()
+    }
+
+    /// Whether there is something to send for which nobody waits.
+    pub fn has_own_work(&self) -> bool {
+        self.sync_due || self.queue.iter().any(Item::is_own)
     }
 
     /// The branch that the writer takes for open.

@@ -55,6 +55,9 @@ pub enum Failure {
     /// It was sent and there was no answer: it may stand in the log, now or later.
     #[error("the outcome is unknown")]
     OutcomeUnknown,
+    /// Memory is short, and the project uses more than its share of it. It was not taken.
+    #[error("the project is over its share of the store's memory")]
+    OverShare,
     /// The project remembers as many producers as it may. It was not taken.
     #[error("the project has too many producers")]
     ProducersFull,

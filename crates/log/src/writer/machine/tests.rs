@@ -1,15 +1,29 @@
-//! Each rule of L5, L6, L7 and L9 (with a memory of 0) on scripted answers.
+//! Each rule of L5, L6 and L7 on scripted answers; L9 in the modules below.
 #![allow(clippy::unnecessary_wraps, reason = "a script holds answers and failures alike")]
 
+mod forks;
+mod healing;
+
 use super::*;
+use crate::writer::budget::Budget;
 use crate::writer::draw::gap_event;
 use crate::writer::item::Slot;
 use prost::Message as _;
 use tidings_broker::{Answer, Heal, Refusal};
 use tidings_protocol::entry::ForkKind;
-use tidings_protocol::head::{FORKS_MAX, Fork, Head};
+use tidings_protocol::head::{Fork, Head};
 
 const NOW: Duration = Duration::ZERO;
+
+/// Remembers everything.
+pub(super) fn keep() -> Keep {
+    Keep { time: Duration::from_mins(1), bytes_max: usize::MAX / 2, total: Budget::new(usize::MAX / 2) }
+}
+
+/// Remembers the highest positions alone.
+pub(super) fn forget() -> Keep {
+    Keep { bytes_max: 0, ..keep() }
+}
 
 /// Draws names in order, so that tests can foretell them.
 #[derive(Default)]
@@ -88,9 +102,19 @@ struct Rig {
 }
 
 impl Rig {
-    /// A writer that has synced with a log whose open branch is `a`, at position 10.
+    /// A writer that has synced with a log whose open branch is `a`, at position 10, and appended one event at 11.
     fn synced() -> Rig {
-        let mut rig = Rig { machine: Machine::new("w".into(), 0, DedupeWindow::default()), draw: Counting::default() };
+        Rig::keeping(keep())
+    }
+
+    /// The same, remembering the highest positions alone.
+    fn forgetful() -> Rig {
+        Rig::keeping(forget())
+    }
+
+    fn keeping(keep: Keep) -> Rig {
+        let machine = Machine::new("w".into(), 0, DedupeWindow::default(), keep);
+        let mut rig = Rig { machine, draw: Counting::default() };
         rig.push("first", 0);
         let sync = rig.call();
         assert!(sync.batch.is_none() && sync.branch.is_none());
@@ -115,7 +139,11 @@ impl Rig {
     }
 
     fn answer(&mut self, answer: Result<Answer, CallError>) -> Step {
-        self.machine.answered(NOW, answer, &mut self.draw)
+        self.answer_at(NOW, answer)
+    }
+
+    fn answer_at(&mut self, now: Duration, answer: Result<Answer, CallError>) -> Step {
+        self.machine.answered(now, answer, &mut self.draw)
     }
 }
 
@@ -123,10 +151,13 @@ fn event(id: &str) -> wire::Event {
     wire::Event { id: id.into(), id_from_runner: true, json: "{}".into(), ..wire::Event::default() }
 }
 
-fn ids(call: &AppendCall) -> Vec<String> {
+fn events(call: &AppendCall) -> Vec<wire::Event> {
     let batch = call.batch.as_ref().expect("a batch");
-    let events = wire::Batch::decode(batch.payload.clone()).expect("encoded events").events;
-    events.into_iter().map(|event| event.id).collect()
+    wire::Batch::decode(batch.payload.clone()).expect("encoded events").events
+}
+
+fn ids(call: &AppendCall) -> Vec<String> {
+    events(call).into_iter().map(|event| event.id).collect()
 }
 
 fn is_appended(step: &Step, request: u64, at: Position) -> bool {
@@ -312,134 +343,6 @@ fn l7_a_producer_without_room_fails_alone() {
 }
 
 #[test]
-fn l9_heal_adopts_the_open_branch() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    let first = rig.call();
-    // Position 11 was acknowledged and survived: nothing is owed.
-    rig.answer(heal(forked('a', 11, 'b', 12), 0, None));
-    let second = rig.call();
-    assert_eq!((second.branch, ids(&second)), (branch('b'), vec!["x".to_owned()]));
-    assert!(second.number > first.number);
-}
-
-#[test]
-fn l9_what_was_acknowledged_and_is_not_in_the_log_is_told_first() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    rig.call();
-    let step = rig.answer(heal(forked('a', 9, 'b', 10), 0, None));
-    let lost = Lost { after: position(9, 'a'), acknowledged: position(11, 'a'), certain: true };
-    assert!(step.notes.contains(&Note::GapOwed(lost)));
-    let call = rig.call();
-    assert_eq!(ids(&call)[1..], ["x"]);
-    let batch = wire::Batch::decode(call.batch.expect("a batch").payload).expect("encoded events");
-    let gap = batch.events[0].gap.clone().expect("the gap comes first");
-    let (after, before) = (position(9, 'a').to_string(), position(12, 'a').to_string());
-    assert_eq!(gap, wire::Gap { after, before, cause: "failover".into(), lost: None, certain: true });
-    rig.answer(appended(position(12, 'b'), 2));
-    // Told once.
-    rig.push("y", 2);
-    rig.call();
-    rig.answer(heal(forked('a', 9, 'b', 12), 0, None));
-    assert_eq!(ids(&rig.call()), ["y"]);
-}
-
-#[test]
-fn l9_a_duplicate_is_owed_too() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    rig.call();
-    rig.answer(refused(&[(0, RefusalWhy::Duplicate(position(20, 'a')))]));
-    rig.push("y", 2);
-    rig.call();
-    // 11, which it appended itself, survived; 20, which it acknowledged again, did not.
-    let step = rig.answer(heal(forked('a', 15, 'b', 16), 0, None));
-    assert!(step.notes.iter().any(|note| matches!(note, Note::GapOwed(lost) if lost.acknowledged.n() == 20)));
-}
-
-#[test]
-fn l9_a_gap_that_was_lost_before_it_was_appended_is_still_owed() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    rig.call();
-    rig.answer(heal(forked('a', 9, 'b', 10), 0, None));
-    rig.call();
-    let step = rig.answer(heal(forked('a', 8, 'c', 9), 0, None));
-    assert_eq!(step.notes.iter().filter(|note| matches!(note, Note::GapOwed(_))).count(), 1);
-    let call = rig.call();
-    assert_eq!(ids(&call).len(), 2, "one gap and the event: {:?}", ids(&call));
-}
-
-#[test]
-fn l9_a_loss_that_a_deletion_explains_is_not_told() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    rig.call();
-    let mut head = forked('a', 9, 'b', 10);
-    head.forks[0].kind = ForkKind::Deleted;
-    rig.answer(heal(head, 0, None));
-    assert_eq!(ids(&rig.call()), ["x"]);
-}
-
-#[test]
-fn l9_a_loss_is_uncertain_when_the_forks_are_forgotten() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    rig.call();
-    let mut head = forked('b', 9, 'c', 10);
-    head.forks = vec![head.forks[0]; FORKS_MAX];
-    let step = rig.answer(heal(head, 0, None));
-    assert!(step.notes.iter().any(|note| matches!(note, Note::GapOwed(lost) if !lost.certain)));
-}
-
-#[test]
-fn l9_a_freed_batch_whose_number_is_the_last_here_stands_here() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    rig.push("y", 2);
-    let first = rig.call();
-    rig.answer(unknown());
-    rig.call();
-    // Another history, without it: freed, and waits for a new number.
-    rig.answer(heal(forked('a', 11, 'b', 12), 1, Some((position(11, 'a'), 1))));
-    rig.push("z", 3);
-    let second = rig.call();
-    assert_eq!(ids(&second), ["x", "y", "z"]);
-    // The first history is back, with the first number as this writer's last.
-    let step = rig.answer(heal(forked('a', 13, 'c', 14), first.number, Some((position(13, 'a'), 2))));
-    assert!(is_appended(&step, 1, position(12, 'a')) && is_appended(&step, 2, position(13, 'a')));
-    assert_eq!(ids(&rig.call()), ["z"]);
-}
-
-#[test]
-fn l9_a_batch_that_was_answered_is_not_taken_for_one_that_was_freed() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    let first = rig.call();
-    // Refused at the first sending: no history can hold it.
-    rig.answer(heal(forked('a', 11, 'b', 12), 1, Some((position(11, 'a'), 1))));
-    rig.call();
-    let step = rig.answer(heal(forked('a', 13, 'c', 14), first.number, Some((position(12, 'a'), 1))));
-    assert!(step.done.is_empty());
-    assert_eq!(ids(&rig.call()), ["x"]);
-}
-
-#[test]
-fn l9_a_batch_refused_as_a_duplicate_after_an_unanswered_sending_may_stand_elsewhere() {
-    let mut rig = Rig::synced();
-    rig.push("x", 1);
-    rig.push("y", 2);
-    let first = rig.call();
-    rig.answer(unknown());
-    rig.call();
-    rig.answer(refused(&[(0, RefusalWhy::Duplicate(position(5, 'a')))]));
-    assert_eq!(ids(&rig.call()), ["y"]);
-    let step = rig.answer(heal(forked('a', 13, 'c', 14), first.number, Some((position(13, 'a'), 2))));
-    assert!(is_appended(&step, 2, position(13, 'a')) && step.done.len() == 1, "{:?}", step.done);
-}
-
-#[test]
 fn waiting_events_that_went_unanswered_once_fail_as_unknown() {
     let mut rig = Rig::synced();
     rig.push("x", 1);
@@ -477,7 +380,7 @@ fn a_request_whose_only_sending_was_unanswered_stays_unknown_after_heal() {
 
 #[test]
 fn waiting_events_fail_and_a_gap_that_is_owed_stays() {
-    let mut rig = Rig::synced();
+    let mut rig = Rig::forgetful();
     rig.push("x", 1);
     rig.call();
     rig.answer(heal(forked('a', 9, 'b', 10), 0, None));
@@ -487,6 +390,19 @@ fn waiting_events_fail_and_a_gap_that_is_owed_stays() {
     assert!(rig.machine.is_idle(), "a gap alone does not keep a writer trying");
     rig.push("y", 2);
     assert_eq!(ids(&rig.call()).len(), 2);
+}
+
+#[test]
+fn l5_a_newer_format_behind_an_unanswered_sending_leaves_the_outcome_unknown() {
+    let mut rig = Rig::synced();
+    rig.push("x", 1);
+    rig.call();
+    rig.answer(unknown());
+    rig.push("y", 2);
+    rig.call();
+    let step = rig.answer(Ok(Answer::NewerFormat(2)));
+    let verdicts: Vec<_> = step.done.iter().map(|done| (done.slot.request, done.verdict.clone())).collect();
+    assert_eq!(verdicts, [(1, Err(Failure::OutcomeUnknown)), (2, Err(Failure::NewerFormat(2)))]);
 }
 
 #[test]

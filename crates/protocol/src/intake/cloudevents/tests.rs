@@ -9,6 +9,7 @@ fn with<R>(run: impl FnOnce(&mut Intake<'_>) -> R) -> R {
         received_ms: 0,
         next_id: &mut next_id,
         default_runner: None,
+        default_traceparent: None,
         idempotency_key: None,
     })
 }

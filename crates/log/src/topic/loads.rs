@@ -1,0 +1,115 @@
+//! Loads a topic's fold (docs/log.md L17) beside its task, which goes on delivering: the checkpoint, then the log behind it,
+//! until the ring can roll it forward.
+//!
+//! One load at a time. It is begun by who wants the fold; when it fails, nothing happens but a pause, after which readers
+//! are woken, and only those who still want it ask again.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_broker::{Fields, Page, ReadError, Span};
+use tidings_protocol::fold::State;
+use tidings_protocol::position::Position;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Topic;
+use super::task::READ_BYTES;
+
+/// Pauses after failures: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// The loads of one topic.
+pub(super) struct Loads {
+    running: Option<AbortOnDropHandle<Result<(), ReadError>>>,
+    paused_until: Option<Instant>,
+    /// How long the next failure pauses.
+    pause: Duration,
+}
+
+impl Default for Loads {
+    fn default() -> Loads {
+        Loads { running: None, paused_until: None, pause: PAUSE.0 }
+    }
+}
+
+impl Loads {
+    /// Begins a load, if none is on its way or failed a moment ago: whoever wants the fold is woken then.
+    pub(super) fn want(&mut self, topic: &Arc<Topic>) {
+        if self.running.is_none() && self.paused_until.is_none() && topic.view().state().is_none() {
+            self.running = Some(AbortOnDropHandle::new(tokio::spawn(load(topic.clone()))));
+        }
+    }
+
+    /// Waits until readers should look again: the fold is there, or the pause after a failure is over. Cancel safe.
+    pub(super) async fn news(&mut self) {
+        if let Some(running) = &mut self.running {
+            let failed = match running.await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            self.running = None;
+            let Some(error) = failed else {
+                self.pause = PAUSE.0;
+                return;
+            };
+            tracing::warn!(error, pause = ?self.pause, "could not load a state");
+            self.paused_until = Some(Instant::now() + self.pause);
+            self.pause = (self.pause * 2).min(PAUSE.1);
+        }
+        match self.paused_until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => pending().await,
+        }
+        self.paused_until = None;
+    }
+}
+
+/// Loads the fold and hands it to the machine.
+async fn load(topic: Arc<Topic>) -> Result<(), ReadError> {
+    let stored = topic.broker.state(topic.project.clone(), Fields::All).await?;
+    let mut state = State::from_fields(stored.position, stored.version, stored.fields)
+        .map_err(|error| ReadError::Malformed(error.to_string()))?;
+    let mut incomplete_before = None;
+    loop {
+        state = {
+            let mut machine = topic.machine.write();
+            match machine.attach(state) {
+                Ok(()) => {
+                    *topic.incomplete_before.lock() = incomplete_before;
+                    return Ok(());
+                }
+                Err(state) => *state,
+            }
+        };
+        let page = topic.broker.read(topic.project.clone(), Span::After(state.position().id), READ_BYTES).await?;
+        let before = state.position();
+        let top = topic.view().position();
+        incomplete_before = roll(&mut state, page, top).or(incomplete_before);
+        if state.position() == before {
+            // The topic has not heard the newest yet, or one of the two is of a history that was cut.
+            topic.ask_read();
+            return Err(ReadError::Away("the checkpoint and the topic do not meet".into()));
+        }
+    }
+}
+
+/// Folds what follows, up to `top`: the topic may yet learn that what lies above was cut. If some of it was trimmed
+/// away, says before which position.
+fn roll(state: &mut State, page: Page, top: Position) -> Option<Position> {
+    let mut incomplete_before = None;
+    for entry in page.entries {
+        let links = entry.prev == state.position();
+        let trimmed = entry.prev == page.trimmed_to && entry.prev.n() > state.position().n();
+        if entry.position.n() > top.n() || !(links || trimmed) {
+            break;
+        }
+        if trimmed {
+            incomplete_before = Some(entry.prev);
+        }
+        state.apply(&entry);
+    }
+    incomplete_before
+}

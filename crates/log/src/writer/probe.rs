@@ -1,0 +1,66 @@
+//! Asks the store each second which incarnation it is, so that a project that nobody writes to heals too (docs/log.md L9).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_protocol::project::Project;
+use tokio_util::sync::CancellationToken;
+
+use super::lane::{self, Probed};
+use super::{Entry, Writers};
+
+/// How often the store is asked; also as soon as a lost connection is there again.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A server is asked by so many of its projects, since a log of a newer format gives no answer.
+const ASKED: usize = 4;
+
+/// So many projects begin to heal at once; then the others get a turn.
+const BURST: usize = 256;
+
+/// Between bursts.
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl Writers {
+    /// Watches for forks until `stop`: after one, every project of which anything is kept is asked what it lacks, and that
+    /// is put back. Without this they heal only when they are written to, and nothing leaves memory but for want of room.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let mut connected = self.shared.connected.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+                changed = connected.changed() => if changed.is_err() { return },
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look() => {}
+            }
+        }
+    }
+
+    /// Asks once, for each server that holds projects of ours.
+    async fn look(&self) {
+        let shared = &self.shared;
+        let mut places: HashMap<u32, Vec<(Project, Arc<Entry>)>> = HashMap::new();
+        for (project, entry) in &*shared.lanes.lock() {
+            places.entry(shared.broker.place(project)).or_default().push((project.clone(), entry.clone()));
+        }
+        let mut begun = 0;
+        for entries in places.into_values() {
+            let at = shared.now();
+            let some = entries.iter().take(ASKED).map(|(project, _)| project.clone()).collect();
+            let Some(head) = shared.broker.heads(some).await.into_iter().find_map(Result::ok) else { continue };
+            let probed = Probed { incarnation: head.incarnation.into(), at };
+            for (_, entry) in entries {
+                let Some(parked) = entry.lane.probed(&probed) else { continue };
+                shared.tasks.spawn(lane::run(shared.clone(), entry.lane.clone(), parked));
+                begun += 1;
+                if begun % BURST == 0 {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}

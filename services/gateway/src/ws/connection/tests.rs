@@ -1,0 +1,148 @@
+//! Connections on sockets that a test looks into.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tidings_broker::memory::MemoryBroker;
+use tidings_log::wake::Wake;
+use tidings_runtime::config::GatewayConfig;
+use tidings_runtime::service::Service as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::Gateway;
+use log::{Writer, event};
+
+#[path = "../../../tests/support/log.rs"]
+mod log;
+
+/// Longer than anything here takes, by the paused clock.
+const HANG: Duration = Duration::from_mins(5);
+
+fn gateway(broker: &MemoryBroker) -> Gateway {
+    Gateway::new(&GatewayConfig::default(), Arc::new(broker.clone()), &Registry::new()).expect("a fresh registry")
+}
+
+fn connection<S: AsyncRead + AsyncWrite + Unpin>(gateway: &Gateway, socket: S) -> Connection<S> {
+    let shared = &gateway.shared;
+    Connection::new(Parts {
+        socket,
+        input: BytesMut::new(),
+        deflate: false,
+        grant: Grant::open("v-1"),
+        hub: shared.hub.clone(),
+        registered: shared.connections.register(Arc::new(Wake::default())),
+        metrics: shared.metrics.clone(),
+        message_bytes_max: shared.settings.message_bytes_max,
+        ping_every: shared.settings.ping_every,
+        stalled_after: shared.settings.stalled_after,
+    })
+}
+
+/// A client's short frame, masked with zeros.
+fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("short");
+    assert!(length < 126, "short");
+    [&[0x80 | opcode, 0x80 | length, 0, 0, 0, 0], payload].concat()
+}
+
+/// The next short frame of the server: opcode and payload; none: it has closed the socket.
+async fn heard(socket: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
+    let mut header = [0; 2];
+    socket.read_exact(&mut header).await.ok()?;
+    let length = match header[1] {
+        126 => usize::from(socket.read_u16().await.expect("a whole frame")),
+        short => usize::from(short),
+    };
+    let mut payload = vec![0; length];
+    socket.read_exact(&mut payload).await.expect("a whole frame");
+    Some((header[0] & 0x0f, payload))
+}
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_the_close_frame() {
+    let gateway = gateway(&MemoryBroker::new());
+    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+    let served = tokio::spawn(connection(&gateway, ours));
+    gateway.shared.connections.drain(Duration::from_secs(1));
+    let talk = async {
+        while heard(&mut theirs).await.expect("a close first").0 != CLOSE {}
+        let late = [
+            masked(PING, b"still there?"),
+            masked(BINARY, b"x"),
+            masked(TEXT, br#"{"op":"ping"}"#),
+            masked(TEXT, b"nonsense"),
+            masked(CLOSE, &1000u16.to_be_bytes()),
+        ];
+        theirs.write_all(&late.concat()).await.expect("it still reads");
+        assert_eq!(heard(&mut theirs).await, None);
+    };
+    tokio::time::timeout(HANG, talk).await.expect("the server closes");
+    served.await.expect("no panic").expect("a clean end");
+}
+
+/// A socket that takes everything at once, and says one thing.
+struct Greedy {
+    says: Vec<u8>,
+    taken_bytes: usize,
+}
+
+impl AsyncRead for Greedy {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.says.is_empty() {
+            return Poll::Pending;
+        }
+        buffer.put_slice(&std::mem::take(&mut self.says));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Greedy {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.taken_bytes += bytes.len();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_catches_up_lets_others_have_their_turn() {
+    const BACKLOG_BYTES: usize = 8 * WRITE_BYTES;
+    let broker = MemoryBroker::new();
+    let gateway = gateway(&broker);
+    let mut writer = Writer::new(&broker, "demo").await;
+    writer.append(vec![event("first", 0)]).await;
+    // From here on the topic's ring holds all of it, so that nothing but its own measure stops the connection.
+    let warm = http::Request::get("/v1/projects/demo/events").body(axum::body::Body::empty()).expect("a request");
+    assert_eq!(gateway.router().oneshot(warm).await.expect("routers answer").status(), 200);
+    for _ in 0..=BACKLOG_BYTES / (50 * 1024) {
+        writer.append((0..50).map(|_| event("e", 1024)).collect()).await;
+    }
+    let says = masked(TEXT, br#"{"op":"subscribe","project":"demo","after":"start"}"#);
+    let mut connection = connection(&gateway, Greedy { says, taken_bytes: 0 });
+    let mut most = 0;
+    let catching_up = poll_fn(|cx| {
+        let before = connection.socket.taken_bytes;
+        let polled = Pin::new(&mut connection).poll(cx);
+        assert!(polled.is_pending(), "{polled:?}");
+        most = most.max(connection.socket.taken_bytes - before);
+        if connection.socket.taken_bytes >= BACKLOG_BYTES { Poll::Ready(()) } else { Poll::Pending }
+    });
+    tokio::time::timeout(HANG, catching_up).await.expect("it asks for its next turn");
+    // A turn ends with the write that reaches the measure.
+    assert!(most < 2 * WRITE_BYTES, "{most} bytes in one turn");
+}

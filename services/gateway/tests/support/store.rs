@@ -1,0 +1,126 @@
+//! A store in memory that a test can take away, and whose answers it can hold back.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tidings_broker::memory::MemoryBroker;
+use tidings_broker::{
+    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, Page, Probe, ReadError, Sink,
+    Span, StateAt, Subscription,
+};
+use tidings_protocol::head::Head;
+use tidings_protocol::project::Project;
+use tokio::sync::watch;
+
+/// What becomes of reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// They are answered.
+    Pass,
+    /// They wait.
+    Held,
+    /// They fail.
+    Away,
+}
+
+/// A store in memory. Clones are one.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) memory: MemoryBroker,
+    /// Of the log.
+    pub(crate) reads: Arc<watch::Sender<Reads>>,
+    /// Of checkpoints.
+    pub(crate) states: Arc<watch::Sender<Reads>>,
+    /// Reads of checkpoints that wait now, and how many waited at the same time at most.
+    pub(crate) states_waiting: Arc<watch::Sender<(usize, usize)>>,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        let passing = || Arc::new(watch::Sender::new(Reads::Pass));
+        Store { memory: MemoryBroker::new(), reads: passing(), states: passing(), states_waiting: Arc::default() }
+    }
+}
+
+/// Waits until reads are answered, or fail.
+async fn admitted(reads: &watch::Sender<Reads>) -> Result<(), ReadError> {
+    let reads = *reads.subscribe().wait_for(|reads| *reads != Reads::Held).await.expect("its sender lives");
+    if reads == Reads::Away { Err(ReadError::Away("cut".into())) } else { Ok(()) }
+}
+
+impl Log for Store {
+    fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
+        self.memory.append(project, call)
+    }
+
+    fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        async move {
+            admitted(&self.reads).await?;
+            self.memory.read(project, span, bytes_max).await
+        }
+        .boxed()
+    }
+
+    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
+        self.memory.heads(projects)
+    }
+
+    fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
+        self.memory.checkpoint(project, step)
+    }
+
+    fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
+        async move {
+            self.states_waiting.send_modify(|(now, most)| {
+                *now += 1;
+                *most = (*most).max(*now);
+            });
+            let admitted = admitted(&self.states).await;
+            self.states_waiting.send_modify(|(now, _)| *now -= 1);
+            admitted?;
+            self.memory.state(project, fields).await
+        }
+        .boxed()
+    }
+
+    fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>> {
+        self.memory.subscribe(project, sink)
+    }
+}
+
+impl Index for Store {
+    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
+        self.memory.enter(project)
+    }
+
+    fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
+        self.memory.projects(shard)
+    }
+
+    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
+        self.memory.lease(shard, owner, ttl_ms)
+    }
+
+    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
+        self.memory.sweep(project, writers_ms, producers_ms)
+    }
+
+    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
+        self.memory.held_bytes(projects)
+    }
+
+    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
+        self.memory.refuse(project, for_ms)
+    }
+}
+
+impl Probe for Store {
+    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        self.memory.probe()
+    }
+
+    fn connected(&self) -> watch::Receiver<bool> {
+        self.memory.connected()
+    }
+}
