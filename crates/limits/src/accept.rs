@@ -1,7 +1,8 @@
 //! How fast a listener accepts. Whoever comes too fast is told when to come back, each at another time.
 //!
 //! After a gateway died, ten thousand clients come at once. They are let in at the rate; the others are promised places
-//! behind each other, so that they come back at the rate too, and not all together after the same delay.
+//! behind each other, so that they come back at the rate too, and not all together after the same delay; with
+//! some jitter, since other listeners promise the same places.
 
 use std::time::Duration;
 
@@ -123,6 +124,21 @@ mod tests {
         // 10,000 at 500 a second, 500 of them at once, take 19 s.
         let last = admitted.last_key_value().expect("admitted").0;
         assert!((18..=27).contains(last), "{last} s");
+    }
+
+    #[test]
+    fn each_is_told_another_time() {
+        let limit = limit(30);
+        let mut random = StdRng::seed_from_u64(7);
+        assert!((0..500).all(|_| limit.admit_at(0, &mut random).is_allowed()));
+        let mut later = 0;
+        for place in 1..=1_000 {
+            let Decision::Refused { retry_after } = limit.admit_at(0, &mut random) else { panic!("over the rate") };
+            let place_us = place * 2_000;
+            assert!((place_us..=place_us * 5 / 4).contains(&micros(retry_after)), "{place}: {retry_after:?}");
+            later += u64::from(micros(retry_after) > place_us);
+        }
+        assert!(later > 950, "{later}: other listeners promise the same places");
     }
 
     #[test]

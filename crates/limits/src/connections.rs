@@ -197,10 +197,12 @@ impl Inner {
                 failed => {
                     let error = failed.ok().and_then(Result::err).map(|error| error.to_string());
                     self.metrics.store_errors.inc();
-                    self.doubt(error);
+                    self.doubt(error.as_deref());
                     let waiters = self.shards[usize::from(shard)].lock().failed(call);
                     // Who is gone does not wait for the answer.
-                    waiters.into_iter().for_each(|waiter| drop(waiter.send(None)));
+                    for waiter in waiters {
+                        drop(waiter.send(None));
+                    }
                     false
                 }
             };
@@ -219,7 +221,7 @@ impl Inner {
     }
 
     /// The store failed or is slow: nobody waits for it until it answers.
-    fn doubt(&self, error: Option<String>) {
+    fn doubt(&self, error: Option<&str>) {
         if !self.away.swap(true, Ordering::Relaxed) {
             tracing::warn!(error, "the store does not answer, users have their share of connections");
         }

@@ -4,7 +4,7 @@
 //! little, it must wait for that. One question is in flight at a time. A refusal of the store holds for as long as the store
 //! said. Portions grow while they are used up quickly and shrink when they run out unused, from a twentieth of a second's
 //! rate to a tenth of the burst. The store is asked for at least the smallest portion at a time, so that a key far over
-//! its limit costs some twenty calls a second and not one for every unit that comes free.
+//! its limit costs some thirty calls a second and not one for every unit that comes free.
 
 use std::time::Duration;
 

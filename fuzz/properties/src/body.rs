@@ -58,7 +58,7 @@ pub(crate) fn lines(data: &[u8]) {
 const UNPACKED_BYTES_MAX: usize = 256 * 1024;
 
 /// What is packed gives the same bytes however it arrives, never more than a step at a time; what we pack is unpacked to
-/// the same.
+/// the same, and refused when its last byte is missing.
 pub(crate) fn unpack(data: &[u8]) {
     let mut input = Input::new(data);
     let (which, size) = (input.byte(), usize::from(input.byte()) + 1);
@@ -81,6 +81,9 @@ pub(crate) fn unpack(data: &[u8]) {
         Encoding::Zstd => zstd::bulk::compress(bytes, 1).expect("a slice can be packed"),
     };
     assert_eq!(unpacked(encoding, packed.chunks(size)).as_deref(), Some(bytes));
+    if encoding != Encoding::Identity {
+        assert_eq!(unpacked(encoding, packed[..packed.len() - 1].chunks(size)), None, "it was cut");
+    }
 }
 
 /// The bytes; none: refused, as malformed or as too large.

@@ -110,12 +110,11 @@ fn broker(mode: Mode, config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
             let redis = &config.redis;
             tracing::info!(url = redis.url.redacted(), prefix = redis.prefix.as_str(), "using redis");
             Ok(Arc::new(RedisBroker::connect(&RedisSettings {
-                url: redis.url.expose().to_owned(),
                 prefix: redis.prefix.as_str().to_owned(),
                 response_timeout: redis.response_timeout,
                 connect_timeout: redis.connect_timeout,
                 ping_interval: redis.ping,
-                clock: None,
+                ..RedisSettings::new(redis.url.expose())
             })?))
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The state is the time at which all that was let through would have come at the exact rate. What lies between that time
 //! and now, at most the burst, is there to be taken. Amounts are rounded so that over any stretch of time no more is
-//! granted than rate x time + burst, give or take what the rate lets through in a microsecond.
+//! granted than rate x time + burst, give or take what the rate lets through in a microsecond. A take costs a whole number of
+//! them, at least one: a rate above a million a second is only used up by takes of more than one unit.
 
 use std::time::Duration;
 

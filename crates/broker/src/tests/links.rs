@@ -256,7 +256,9 @@ async fn a_server_that_wants_replicas_appends_nothing() {
 async fn a_forbidden_channel_does_not_undo_the_append() {
     let server = RedisServer::start();
     server
-        .command("ACL SETUSER limited on >secret ~tidings:* +@all -@dangerous +info resetchannels &tidings:probe:*")
+        .command(
+            "ACL SETUSER limited on >secret ~tidings:* +@all -@dangerous +info +role resetchannels &tidings:probe:*",
+        )
         .await
         .expect("it does");
     let url = format!("redis://limited:secret@127.0.0.1:{}/0", server.port());

@@ -144,13 +144,9 @@ impl<W> Shard<W> {
             let user = self.users.get_mut(&*name).expect("who is named by a call stays known");
             user.told = named.hold.kept + granted;
             user.open += granted;
-            let is_off = user.open != user.told;
             for (index, waiter) in named.waiting.into_iter().enumerate() {
                 let granted = index < *granted as usize;
                 all.push(Told { waiter, user: name.as_str().into(), granted });
-            }
-            if is_off {
-                self.mark(&name);
             }
             self.forget_if_unused(&name);
         }
@@ -187,7 +183,9 @@ impl<W> Shard<W> {
     fn retell(&mut self, now_us: u64) {
         self.retold_us = now_us;
         let names: Vec<Box<str>> = self.users.keys().cloned().collect();
-        names.iter().for_each(|name| self.mark(name));
+        for name in names {
+            self.mark(&name);
+        }
     }
 
     fn mark(&mut self, name: &str) {
@@ -204,3 +202,6 @@ impl<W> Shard<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

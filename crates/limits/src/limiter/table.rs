@@ -55,8 +55,8 @@ impl Table {
     /// The place of a key, with this rate from now on; none: there is none left.
     pub(super) fn slot(&self, key: &LimitKey<'_>, rate: Rate, now_us: u64, metrics: &Metrics) -> Option<Arc<Slot>> {
         // The hash of a map would do for its shard as well, but a map does not tell it.
-        let index = self.hasher.hash_one((key.kind, key.id)) as usize % SHARDS;
-        let mut shard = self.shards[index].lock();
+        let hash = self.hasher.hash_one((key.kind, key.id)).to_le_bytes();
+        let mut shard = self.shards[usize::from(hash[0]) % SHARDS].lock();
         if let Some(slot) = shard.by_kind[key.kind.index()].get(key.id) {
             slot.lease.lock().set_rate(rate);
             return Some(Arc::clone(slot));

@@ -66,7 +66,7 @@ async fn two_limiters_share_one_limit() {
     let (checked, allowed) = flood(&[&one, &other], 10, MS).await;
     assert!((1_000..=1_060).contains(&allowed), "{allowed} of 1,050");
     let calls = store.calls();
-    assert!(calls <= 2 * 21 * 10, "{calls} calls: about twenty a second each, though far over the limit");
+    assert!(calls <= 2 * 35 * 10, "{calls} calls: about thirty a second each, though far over the limit");
     let refused = one.0.metrics.refused(Kind::Requests) + other.0.metrics.refused(Kind::Requests);
     assert_eq!(refused, checked - allowed);
 }
@@ -109,7 +109,7 @@ async fn a_slow_store_lets_no_more_through() {
     store.set_latency_ms(80);
     let limiter = limiter(&store, Rate::per_second(100, 50));
     let (_, allowed) = flood(&[&limiter], 10, MS).await;
-    assert!((900..=1_100).contains(&allowed), "{allowed} of 1,050");
+    assert!((525..=1_060).contains(&allowed), "{allowed}: from the share to the limit");
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,6 +142,19 @@ async fn several_limits_count_all_or_nothing() {
     assert!(tokio::time::timeout(10 * MS, check_all(&costs)).await.is_err(), "it waits for the second");
     let put_back = first.slot.lease.lock().check(limiter.0.now_us(), 499, || false).0;
     assert_eq!(put_back, Verdict::Allowed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_may_be_spawned() {
+    fn is_send<T: Send>(future: T) -> T {
+        future
+    }
+    let limiter = limiter(&Double::new(), Rate::per_second(1, 1));
+    let meter = limiter.meter(&key("u"));
+    assert!(is_send(check_all(&[(&meter, 1)])).await.is_allowed());
+    assert!(!is_send(limiter.check_async(&key("u"), 1)).await.is_allowed());
+    let gate = crate::connections::Connections::new(Double::new(), Settings::default(), Metrics::default());
+    assert!(is_send(gate.open("u", None)).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
