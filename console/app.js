@@ -5,6 +5,7 @@ import { Connection } from "./protocol/connection.js";
 import { listProjects, newestEvents } from "./protocol/http.js";
 import { Project } from "./state/project.js";
 import { ApprovalsView } from "./view/approvals.js";
+import { CredentialView } from "./view/credential.js";
 import { setHidden, setText } from "./view/dom.js";
 import { FeedView } from "./view/feed.js";
 import { LinkView } from "./view/link.js";
@@ -33,6 +34,10 @@ const views = {
   approvals: new ApprovalsView(at("approvals")),
   sessions: new SessionsView(at("sessions"), { onPick: pick, onWish: wish }),
   feed: new FeedView(at("activity")),
+  credential: new CredentialView(at("credential"), () => {
+    connection.connect();
+    look().then(wish, () => {});
+  }),
   link: new LinkView(at("link"), at("notice"), () => connection.connect()),
 };
 const connection = new Connection(socketUrl(), {
@@ -86,9 +91,20 @@ async function remember(shown) {
   }
 }
 
+/** Learns which projects there are, or that a credential is asked for. */
+async function look() {
+  try {
+    projects = await listProjects();
+    views.credential.hide();
+  } catch (error) {
+    if (error.status === 401) views.credential.ask();
+    throw error;
+  }
+}
+
 async function poll() {
   try {
-    if (!document.hidden) projects = await listProjects();
+    if (!document.hidden) await look();
     // A guess moves on to where life is; a choice stays.
     if (!isPicked && !project.hasHistory && projects.length > 0) follow(projects[0].name);
     wish();
@@ -173,7 +189,7 @@ async function start() {
   }
   addEventListener("hashchange", route);
   addEventListener("focus", () => wish());
-  projects = await listProjects().catch(() => []);
+  await look().catch(() => {});
   route();
   setTimeout(poll, POLL_EMPTY_MS);
 }

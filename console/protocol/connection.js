@@ -1,11 +1,14 @@
 // The WebSocket: connects, subscribes, notices silence, comes back behind the last position. Knows nothing of what
 // events mean; `onFrame` gets every frame of the followed project, `onState` is called whenever `state` changed.
 
+import { credential } from "./credential.js";
 import { Pace, SILENCE_MS } from "./pace.js";
 import { afterClose } from "./retry.js";
 import { Subscription } from "./subscription.js";
 
 const SUBPROTOCOL = "tidings.v1";
+// A page cannot set headers on a socket; the server reads the credential behind this, and never chooses it.
+const CREDENTIAL_PREFIX = "tidings.token.";
 const CONNECT_TIMEOUT_MS = 10_000;
 // The server's own pings are invisible to a page, so it sends some too: a dead link shows within their sum.
 const PING_MS = 15_000;
@@ -54,7 +57,8 @@ export class Connection {
   connect() {
     this.#clear("retry");
     this.#socket?.close();
-    const socket = new WebSocket(this.#url, SUBPROTOCOL);
+    const shown = credential();
+    const socket = new WebSocket(this.#url, shown ? [SUBPROTOCOL, CREDENTIAL_PREFIX + shown] : SUBPROTOCOL);
     this.#socket = socket;
     this.#set({ phase: "connecting", retryAtMs: null, draining: false });
     this.#after("silence", CONNECT_TIMEOUT_MS, () => this.#lose(socket, 1006, ""));

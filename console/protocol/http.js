@@ -1,5 +1,7 @@
 // The two things that the page asks for over HTTP: which projects there are, and what happened before it came.
 
+import { credential } from "./credential.js";
+
 /** The most that one answer holds. */
 const PROJECTS_MAX = 1_000;
 
@@ -26,8 +28,18 @@ export async function newestEvents(project, limit) {
   return events;
 }
 
+/** An answer that is no success; `status` says which. */
+class Refusal extends Error {
+  constructor(path, status) {
+    super(`${path}: ${status}`);
+    this.status = status;
+  }
+}
+
 async function getJson(path) {
-  const response = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store" });
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  const headers = { accept: "application/json" };
+  if (credential()) headers.authorization = `Bearer ${credential()}`;
+  const response = await fetch(path, { headers, cache: "no-store" });
+  if (!response.ok) throw new Refusal(path, response.status);
   return response.json();
 }

@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 
+use crate::certificates::Papers;
 use crate::proxy::{Link, Proxy};
 use crate::redis::{Durability, Redis};
 use crate::runner::{Ledger, Runner};
+use crate::sentinel::Sentinels;
 use crate::service::{Launch, Role, Service, Setting};
 use crate::viewer::{Directory, Viewers};
 
@@ -19,6 +21,8 @@ pub struct Plan {
     ingests: usize,
     proxied: bool,
     replicated: bool,
+    is_watched: bool,
+    papers: Option<Papers>,
     settings: Vec<Setting>,
 }
 
@@ -35,6 +39,8 @@ pub struct Cluster {
     pub redis: Option<Redis>,
     /// What follows its Redis, and the link by which it does, where that was asked for.
     pub replica: Option<(Redis, Proxy)>,
+    /// Its Redis with what watches it, where that was asked for.
+    pub sentinels: Option<Sentinels>,
     /// Where viewers go.
     pub viewers_go: Directory,
     /// Where runners go.
@@ -52,6 +58,8 @@ impl Cluster {
             ingests: 1,
             proxied: false,
             replicated: false,
+            is_watched: false,
+            papers: None,
             settings: Vec::new(),
         }
     }
@@ -67,6 +75,14 @@ impl Cluster {
     /// In dev mode.
     pub fn redis(&mut self) -> &mut Redis {
         self.redis.as_mut().expect("this cluster has a Redis")
+    }
+
+    /// The sentinels and the nodes that they watch.
+    ///
+    /// # Panics
+    /// Unless there are any.
+    pub fn sentinels(&mut self) -> &mut Sentinels {
+        self.sentinels.as_mut().expect("this cluster has sentinels")
     }
 
     /// What is written to the Redis from now on does not reach its replica.
@@ -126,6 +142,16 @@ impl Plan {
         Plan { proxied: true, replicated: true, ..self }
     }
 
+    /// Three nodes of Redis instead of one, and three sentinels.
+    pub fn sentinels(self) -> Plan {
+        Plan { is_watched: true, ..self }
+    }
+
+    /// The same, by TLS alone.
+    pub fn sentinels_by_tls(self, papers: Papers) -> Plan {
+        Plan { is_watched: true, papers: Some(papers), ..self }
+    }
+
     /// A setting of all services, by its variable.
     pub fn set(mut self, variable: &'static str, value: impl Display) -> Plan {
         self.settings.push((variable, value.to_string()));
@@ -133,22 +159,33 @@ impl Plan {
     }
 
     /// Starts everything and waits until it is ready.
-    pub async fn start(self) -> Cluster {
+    pub async fn start(mut self) -> Cluster {
         let Some(durability) = self.durability else { return self.start_dev().await };
+        if self.is_watched {
+            let sentinels = Sentinels::start(self.papers.take()).await;
+            self.settings.extend(sentinels.settings());
+            let url = sentinels.url();
+            let cluster = self.serve(|| url.clone()).await;
+            return Cluster { sentinels: Some(sentinels), ..cluster };
+        }
         let redis = Redis::start(durability).await;
         let replica = if self.replicated { Some(follower(&redis).await) } else { None };
         let mut links = Vec::new();
-        let mut launches = Vec::new();
-        let roles = [vec![Role::Gateway; self.gateways], vec![Role::Ingest; self.ingests]].concat();
-        for role in roles {
-            let mut url = redis.url();
-            if self.proxied {
-                let link = Proxy::start(redis.port()).await;
-                url = link.url();
-                links.push(link);
+        if self.proxied {
+            for _ in 0..self.gateways + self.ingests {
+                links.push(Proxy::start(redis.port()).await);
             }
-            launches.push(Launch::new(role, Some(url), self.settings.clone()));
         }
+        let mut urls: Vec<String> = links.iter().rev().map(Proxy::url).collect();
+        let cluster = self.serve(|| urls.pop().unwrap_or_else(|| redis.url())).await;
+        Cluster { links, redis: Some(redis), replica, ..cluster }
+    }
+
+    /// Starts the services, each with the next URL, gateways first.
+    async fn serve(self, mut url: impl FnMut() -> String) -> Cluster {
+        let roles = [vec![Role::Gateway; self.gateways], vec![Role::Ingest; self.ingests]].concat();
+        let launches: Vec<Launch> =
+            roles.into_iter().map(|role| Launch::new(role, Some(url()), self.settings.clone())).collect();
         let mut gateways = futures_util::future::join_all(launches.iter().map(Launch::start)).await;
         let ingests = gateways.split_off(self.gateways);
         let addresses = |services: &[Service]| Directory::new(services.iter().map(Service::address).collect());
@@ -157,9 +194,10 @@ impl Plan {
             runners_go: addresses(&ingests),
             gateways,
             ingests,
-            links,
-            redis: Some(redis),
-            replica,
+            links: Vec::new(),
+            redis: None,
+            replica: None,
+            sentinels: None,
             ledger: Ledger::default(),
         }
     }
@@ -175,6 +213,7 @@ impl Plan {
             links: Vec::new(),
             redis: None,
             replica: None,
+            sentinels: None,
             ledger: Ledger::default(),
         }
     }

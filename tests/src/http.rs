@@ -77,6 +77,11 @@ pub async fn get(address: SocketAddr, path: &str) -> reqwest::Result<Answer> {
     Answer::read(shared().get(format!("http://{address}{path}")).send().await?).await
 }
 
+/// `DELETE`.
+pub async fn delete(address: SocketAddr, path: &str) -> reqwest::Result<Answer> {
+    Answer::read(shared().delete(format!("http://{address}{path}")).send().await?).await
+}
+
 /// `POST` of JSON.
 pub async fn post_json(address: SocketAddr, path: &str, body: &Value) -> reqwest::Result<Answer> {
     post(address, path, &[("content-type", "application/json")], body.to_string()).await

@@ -1,11 +1,12 @@
 //! The harness of the end-to-end tests: real processes of the `tidings` binary, a real Redis, proxies whose links can be
 //! cut, and clients that share no code with the services they talk to.
 //!
-//! - [`cluster`] starts what a test needs and takes it down again, whatever happens; [`process`], [`service`], [`redis`]
-//!   and [`proxy`] are its parts.
+//! - [`cluster`] starts what a test needs and takes it down again, whatever happens; [`process`], [`service`], [`redis`],
+//!   [`sentinel`], [`certificates`] and [`proxy`] are its parts.
 //! - [`runner`] posts events and keeps the ledger of what was acknowledged; [`swarm`] makes up the events.
 //! - [`viewer`] watches over WebSocket, server-sent events or long-polling, and writes down every event and gap.
 //! - [`audit`] compares what viewers wrote down with the ledger.
+//! - [`tokens`] makes tokens and keys, good and bad ones.
 //! - [`fold`] computes state from what a viewer was told, [`http`] asks and is answered.
 //!
 //! Nothing here retries a test's assertion. Clients come back after a broken connection, because that is what clients do;
@@ -14,6 +15,7 @@
 #![allow(clippy::print_stdout, reason = "figures, and the output of processes, are shown with a test's own")]
 
 pub mod audit;
+pub mod certificates;
 pub mod cluster;
 pub mod fold;
 pub mod http;
@@ -22,8 +24,10 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod runner;
+pub mod sentinel;
 pub mod service;
 pub mod swarm;
 pub mod throttle;
+pub mod tokens;
 pub mod viewer;
 pub mod wait;

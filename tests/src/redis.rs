@@ -7,6 +7,7 @@ use fred::prelude::{Builder, Client, ClientLike, Config};
 use fred::types::{CustomCommand, InfoKind};
 use tempfile::TempDir;
 
+use crate::certificates::Papers;
 use crate::process::{Process, free_port};
 use crate::wait::{eventually, within};
 
@@ -46,6 +47,27 @@ impl Redis {
         redis
     }
 
+    /// Starts one that is reached by TLS alone, which keeps nothing, with more options; waits until it is ready. Its clients
+    /// are of [`Papers::connect`].
+    pub async fn with_tls(papers: &Papers, options: &[&str]) -> Redis {
+        let folder = TempDir::new().expect("a temporary folder");
+        let port = free_port();
+        let tls = [
+            "--port".into(),
+            "0".into(),
+            "--tls-port".into(),
+            port.to_string(),
+            "--tls-replication".into(),
+            "yes".into(),
+        ];
+        let more = options.iter().map(|option| (*option).to_owned());
+        let options: Vec<String> = tls.into_iter().chain(papers.options()).chain(more).collect();
+        let process = spawn(port, Durability::Memory, &options, &folder);
+        let redis = Redis { port, durability: Durability::Memory, options, folder, process };
+        redis.answering().await;
+        redis
+    }
+
     /// Starts one that follows the Redis at this port, and waits until it has all of it.
     pub async fn replica_of(port: u16) -> Redis {
         let follow = ["--replicaof", "127.0.0.1", &port.to_string(), "--repl-diskless-sync-delay", "0"];
@@ -59,6 +81,15 @@ impl Redis {
         let client = self.client().await;
         let command = CustomCommand::new("REPLICAOF", None::<u16>, false);
         let _: String = client.custom(command, vec!["NO", "ONE"]).await.expect("Redis answers");
+        let _ = client.quit().await;
+    }
+
+    /// Changes a setting of the running server.
+    pub async fn configure(&self, name: &str, value: impl std::fmt::Display) {
+        let client = self.client().await;
+        let command = CustomCommand::new("CONFIG", None::<u16>, false);
+        let words = vec!["SET".to_owned(), name.to_owned(), value.to_string()];
+        let _: String = client.custom(command, words).await.expect("Redis knows the setting");
         let _ = client.quit().await;
     }
 

@@ -2,6 +2,7 @@
 //! the services do not use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fred::prelude::{
@@ -10,11 +11,14 @@ use fred::prelude::{
 };
 use fred::types::CustomCommand;
 use prost::Message as _;
+use tidings_broker::quota::{Hold, HoldCall, Quotas as _, Rate, Take, shard_of};
 use tidings_broker::redis::{RedisBroker, RedisSettings};
+use tidings_broker::registry::Registry as _;
 use tidings_broker::{
     Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, DedupeWindow, Index as _, Log as _, Probe as _,
     ProducerStep, Retention,
 };
+use tidings_protocol::grant::Scope;
 use tidings_protocol::position::Branch;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
@@ -42,7 +46,16 @@ fn branch(name: &str) -> Branch {
 fn call(number: u64, open: &str, batch: Option<AppendBatch>) -> AppendCall {
     let open = branch(open);
     let fresh = branch(if open.is_none() { OPEN } else { NEXT });
-    AppendCall { writer: "writer1".into(), number, branch: open, fresh, batch, dedupe: DedupeWindow::default() }
+    AppendCall {
+        writer: "writer1".into(),
+        number,
+        branch: open,
+        fresh,
+        batch,
+        delete: false,
+        dedupe: DedupeWindow::default(),
+        wait: None,
+    }
 }
 
 fn batch() -> AppendBatch {
@@ -54,6 +67,7 @@ fn batch() -> AppendBatch {
         count: 3,
         ids: vec![(0, "x".into()), (2, "z".into())],
         producers: vec![step(0, 1), step(1, 7)],
+        deletions: Vec::new(),
     }
 }
 
@@ -129,6 +143,8 @@ async fn the_keyspace_is_as_documented() {
     broker.refuse(project(), 60_000).await.expect("an answer");
     check_refusal(&client).await;
     check_index(&client, &broker).await;
+    check_registry(&client, &broker).await;
+    check_quotas(&client, &broker).await;
 
     redis.restart().await;
     connected(&broker).await;
@@ -246,6 +262,34 @@ async fn check_index(client: &Client, broker: &RedisBroker) {
     assert!((1..=15_000).contains(&left_ms), "it expires by itself");
 }
 
+async fn check_registry(client: &Client, broker: &RedisBroker) {
+    let id = "0123456789abcdef".to_owned();
+    broker.add_key(project(), id.clone(), Bytes::from_static(b"{}")).await.expect("an answer");
+    assert_eq!(hash(client, "keys").await, fields([("0123456789abcdef", "{}".into())]));
+    let pointer: Fields = client.hgetall(format!("tidings:key:{id}")).await.expect("a hash");
+    assert_eq!(pointer, fields([("project", "demo".into())]));
+    let scopes = [Scope::Read, Scope::Admin].into_iter().collect();
+    broker.set_member(project(), "alice".into(), scopes).await.expect("an answer");
+    assert_eq!(hash(client, "members").await, fields([("alice", "read admin".into())]));
+    let swapped = broker.swap_settings(project(), 0, Bytes::from_static(b"{}")).await;
+    assert_eq!(swapped, Ok(Some(1)));
+    assert_eq!(hash(client, "settings").await, fields([("version", "1".into()), ("value", "{}".into())]));
+}
+
+async fn check_quotas(client: &Client, broker: &RedisBroker) {
+    let rate = Rate::new(10, Duration::from_hours(1), 10);
+    let taken = broker.take(vec![Take { bucket: "bucket".into(), rate, wanted: 5, least: 5 }]).await;
+    assert_eq!(taken[0].as_ref().expect("an answer").granted, 5);
+    let hold = Hold { name: "alice".into(), kept: 1, wanted: 1, max: 3 };
+    let call = HoldCall { holder: "gateway1".into(), ttl_ms: 600_000, holds: vec![hold] };
+    let shard = shard_of("alice");
+    assert_eq!(broker.hold(shard, call).await.expect("an answer").granted, [1]);
+    for key in ["tidings:rate:bucket".to_owned(), format!("tidings:holds:{shard:02}")] {
+        let left_ms: i64 = client.pttl(&key).await.expect("an answer");
+        assert!(left_ms > 0, "{key} expires by itself: {left_ms}");
+    }
+}
+
 async fn check_fork(client: &Client, survived: &str, bytes: usize) {
     let entries = entries(client).await;
     let [(id, stored)] = &entries[..] else { panic!("{entries:?}") };
@@ -280,14 +324,16 @@ async fn check_page(client: &Client) {
     }
     for name in &keys {
         let generic = match name.rsplit_once(':') {
-            Some(("tidings:index" | "tidings:lease", _)) => {
+            Some(("tidings:index" | "tidings:lease" | "tidings:holds", _)) => {
                 name.rsplit_once(':').expect("it has one").0.to_owned() + ":00"
             }
+            Some(("tidings:key", _)) => "tidings:key:<id>".to_owned(),
+            Some(("tidings:rate", _)) => "tidings:rate:<bucket>".to_owned(),
             _ => name.replace("{demo}", "{P}"),
         };
         on_page(&generic);
     }
-    assert_eq!(keys.len(), 7, "{keys:?}");
+    assert_eq!(keys.len(), 13, "{keys:?}");
     for name in hash(client, "meta").await.keys() {
         match name.split_once(':') {
             Some(("w", _)) => on_page("w:<writer>"),

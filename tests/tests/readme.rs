@@ -21,11 +21,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository is there")
 }
 
-/// The lines of all blocks of shell that call this program.
-fn lines_of(program: &str) -> Vec<String> {
+/// All blocks of shell.
+fn blocks() -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("there is a README");
     let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
-    let lines: Vec<&str> = blocks.flat_map(str::lines).filter(|line| !line.trim().is_empty()).collect();
+    blocks.map(str::to_owned).collect()
+}
+
+/// The lines that call this program, of all blocks but those that set something for the lines behind it.
+fn lines_of(program: &str) -> Vec<String> {
+    let blocks: Vec<String> = blocks().into_iter().filter(|block| !block.starts_with("export ")).collect();
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
     let word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
     for line in &lines {
         let tested = ["make", "curl", "tidings"].contains(&word(line).as_str());
@@ -157,4 +164,32 @@ async fn the_lines_for_redis_start_services_that_work_together() {
             assert_eq!(told["events"][index]["position"], **position);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_with_rights_start_services_that_ask_for_the_token_of_the_last_one() {
+    let block: Vec<String> = blocks().into_iter().filter(|block| block.starts_with("export ")).collect();
+    let [block] = &block[..] else { panic!("one block with rights: {block:?}") };
+    let lines: Vec<&str> = block.lines().collect();
+    let [export, all, mint] = lines[..] else { panic!("a secret, services, a token: {block}") };
+    let set = output(shell(&format!("sh -c '{export}; printenv TIDINGS_AUTH__SECRET'")));
+    let redis = Redis::start(Durability::Memory).await;
+    let (address, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let mut services = shell(&all.replace("redis://127.0.0.1:6379", &redis.url()));
+    services.env("TIDINGS_GATEWAY__LISTEN", &address).env("TIDINGS_GATEWAY__ADMIN_LISTEN", &admin);
+    services.env("TIDINGS_AUTH__SECRET", set.trim());
+    let _running = Process::start(all, services);
+    let admin = admin.parse().expect("an address");
+    eventually("ready", || async move { (http::get(admin, "/readyz").await.ok()?.status == 200).then_some(()) }).await;
+    let mut minting = shell(mint);
+    minting.env("TIDINGS_AUTH__SECRET", set.trim());
+    let authorization = format!("Bearer {}", output(minting).trim());
+    let ask = async |headers: &[(&str, &str)]| {
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        let event = r#"{"type":"note","data":{}}"#;
+        let posted = http::post(address.parse().expect("an address"), "/v1/projects/demo/events", &headers, event);
+        posted.await.expect("an answer").status
+    };
+    assert_eq!(ask(&[]).await, 401);
+    assert_eq!(ask(&[("authorization", &authorization)]).await, 200);
 }

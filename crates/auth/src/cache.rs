@@ -15,22 +15,23 @@ use crate::limits::FAILURE_REST;
 
 /// How long answers hold.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// So long an answer is given without asking again.
-    pub(crate) fresh: Duration,
+    pub fresh: Duration,
     /// So long it is given while asking again fails.
-    pub(crate) stale: Duration,
+    pub stale: Duration,
     /// So long asking may take.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// Most answers held.
-    pub(crate) entries_max: usize,
+    pub entries_max: usize,
 }
 
 /// There is no answer, and none that is still good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoAnswer;
+pub struct NoAnswer;
 
-pub(crate) struct Cache<V> {
+/// Answers by key. An answer that is not asked for goes when others need its place.
+pub struct Cache<V> {
     terms: Terms,
     generations: Mutex<Generations<V>>,
 }
@@ -68,7 +69,8 @@ impl<V: Clone> Slot<V> {
 }
 
 impl<V: Clone> Cache<V> {
-    pub(crate) fn new(terms: Terms) -> Cache<V> {
+    /// One without answers.
+    pub fn new(terms: Terms) -> Cache<V> {
         let generations = Generations { young: HashMap::default(), old: HashMap::default() };
         Cache { terms, generations: Mutex::new(generations) }
     }
@@ -76,7 +78,7 @@ impl<V: Clone> Cache<V> {
     /// The answer for this key: the held one, or that of `ask`, whose error was told to the log by itself.
     ///
     /// CANCEL SAFETY: dropped while it asks, it leaves the key as it was, and the next who waits asks instead.
-    pub(crate) async fn get<F, E>(&self, key: &str, ask: impl FnOnce() -> F) -> Result<V, NoAnswer>
+    pub async fn get<F, E>(&self, key: &str, ask: impl FnOnce() -> F) -> Result<V, NoAnswer>
     where
         F: Future<Output = Result<V, E>>,
     {

@@ -85,8 +85,10 @@ impl Declared {
                         declared.add_member(value, &format!("members[{place}]"), &mut faults);
                     }
                 }
+                // Of the same file, and read by who applies them.
+                ("settings", _) => {}
                 ("keys" | "members", _) => faults.push(format!("{name}: must be a list of tables (`[[{name}]]`)")),
-                (_, _) => faults.push(format!("{name}: unknown; there are `keys` and `members`")),
+                (_, _) => faults.push(format!("{name}: unknown; there are `keys`, `members` and `settings`")),
             }
         }
         if faults.is_empty() { Ok(declared) } else { Err(faults) }

@@ -105,7 +105,7 @@ fn subject(claim: Option<&Value>) -> Result<Option<String>, Reason> {
 }
 
 /// May a user be called so?
-pub(crate) fn is_user(user: &str) -> bool {
+pub fn is_user(user: &str) -> bool {
     let reserved = user.starts_with(KEY_SUBJECT) || user.starts_with(TOKEN_SUBJECT);
     !user.is_empty() && user.len() <= SUBJECT_BYTES_MAX && !reserved && !user.chars().any(char::is_control)
 }

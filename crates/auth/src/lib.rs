@@ -31,9 +31,11 @@ mod webhook;
 mod testing;
 
 pub use authenticator::{Authenticator, Stores};
+pub use cache::{Cache, NoAnswer, Terms};
 pub use claims::{ClaimPath, ClaimPathError, ClaimPaths};
 pub use config::{Audience, Closed, Config, ConfigFault, IssuerConfig, KeySource, WebhookConfig};
 pub use credential::{Credential, SUBPROTOCOL_PREFIX, Secret};
+pub use issuer::is_user;
 pub use jwks::JwksTerms;
 pub use key::{
     KEY_PREFIX, KEY_SCOPES, KeyHash, KeyHashError, KeyId, KeyIdError, KeyLimits, KeyRecord, Keys, MemoryKeys, NewKey,
@@ -43,6 +45,7 @@ pub use key_set::{Algorithm, KeyFault, KeySet, Origin, VerifyingKey};
 pub use members::Members;
 pub use mint::Minting;
 pub use refusal::{Reason, Refusal};
+pub use watched::Watched;
 
 /// Now, in seconds of the Unix epoch; 0 before it.
 pub fn unix_now() -> u64 {

@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 /// Reads what a file holds; all that is wrong with it.
 type Parse<T> = fn(&[u8]) -> Result<T, Vec<String>>;
 
-pub(crate) struct Watched<T> {
+/// A file, and what was last read of it.
+pub struct Watched<T> {
     path: PathBuf,
     bytes_max: usize,
     parse: Parse<T>,
@@ -37,7 +38,7 @@ pub(crate) enum Reload {
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// Reads it for the first time, which must succeed.
-    pub(crate) fn open(path: PathBuf, bytes_max: usize, parse: Parse<T>) -> Result<Watched<T>, Vec<String>> {
+    pub fn open(path: PathBuf, bytes_max: usize, parse: Parse<T>) -> Result<Watched<T>, Vec<String>> {
         let contents = read(&path, bytes_max).map_err(|error| vec![error])?;
         let current = ArcSwap::from_pointee(parse(&contents)?);
         let seen = Mutex::new(Seen { contents: Ok(contents), faults: Vec::new() });
@@ -45,12 +46,12 @@ impl<T: Send + Sync + 'static> Watched<T> {
     }
 
     /// What it holds.
-    pub(crate) fn get(&self) -> Arc<T> {
+    pub fn get(&self) -> Arc<T> {
         self.current.load_full()
     }
 
     /// What is wrong with the file as it is now.
-    pub(crate) fn faults(&self) -> Vec<String> {
+    pub fn faults(&self) -> Vec<String> {
         self.seen.lock().faults.clone()
     }
 
@@ -85,7 +86,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     }
 
     /// Looks again and again. Never ends.
-    pub(crate) async fn keep(&self, every: std::time::Duration) {
+    pub async fn keep(&self, every: std::time::Duration) {
         loop {
             tokio::time::sleep(every).await;
             self.reload().await;

@@ -6,16 +6,21 @@
 --        7 payload                  8 dedupe window, ms        9 dedupe window, ids
 --       10 channel                 11 publish command         12 time, or '' (tests only)
 --       13 producers at most       14 ranges at most          15 forks at most
---       16 bytes announced at most 17 count of ids; then index, id of each;
---          then count of producer steps; then index, producer, epoch, seq, may jump (1 or 0) of each
+--       16 bytes announced at most 17 tombstones at most       18 delete the project (1 or 0)
+--       19 replicas are waited for (1 or 0)
+--       20 count of ids; then index, id of each;
+--          then count of producer steps; then index, producer, epoch, seq, may jump (1 or 0) of each;
+--          then count of sessions to delete; then index, session, positions before forks (each behind a comma) of each
 --
 -- Answers: appended LAST COUNT PUBLISH-ERROR | synced HEAD PUBLISH-ERROR | heal HEAD NUMBER LAST COUNT PUBLISH-ERROR |
 --          stale NUMBER |
---          refused IDS SEQUENCES | newer FORMAT | over_share | producers_full
+--          refused IDS SEQUENCES | newer FORMAT | over_share | producers_full | deletions_full
 
 local log, meta, ids, state, guards = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local writer, number, branch, fresh = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local count, payload = tonumber(ARGV[6]), ARGV[7]
+local deletes = ARGV[18] == '1'
+local acts = count > 0 or deletes
 local window_ms, window_ids = tonumber(ARGV[8]), tonumber(ARGV[9])
 local SEQUENCE_MAX = 9007199254740991
 
@@ -26,7 +31,7 @@ if role ~= 'master' then
 end
 
 local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint',
-  'w:' .. writer, 'ids_head', 'ids_tail', 'ids_count', 'producers', 'refused_until')
+  'w:' .. writer, 'ids_head', 'ids_tail', 'ids_count', 'producers', 'refused_until', 'tombstones')
 if newer(m) then return { 'newer', m[1] } end
 local now = clock(ARGV[12])
 
@@ -63,6 +68,24 @@ if m[8] then
   known, known_last, known_count = tonumber(a), b, c
 end
 
+-- What a fork of this kind is: id and text of its entry, its position, and the list of forks with it.
+local function fork(kind)
+  local id = int(math.max(now, last_ms)) .. '-' .. int(last_n + 1)
+  local note, from = m[2] .. ' ' .. m[4] .. ' ' .. kind, id .. '.' .. fresh
+  local forks = {}
+  for line in string.gmatch(m[6], '[^\n]+') do forks[#forks + 1] = line end
+  forks[#forks + 1] = note .. ' ' .. from
+  return id, note, from, table.concat(forks, '\n', math.max(1, #forks - tonumber(ARGV[15]) + 1))
+end
+local function publish_fork(from, kind)
+  return publish(from, m[4], 1, total, 0x32, text(0x0a, m[2]) .. text(0x12, m[4]) .. text(0x1a, kind))
+end
+
+-- L11: a WAIT behind an answer that writes nothing would have nothing to wait for.
+local function waited()
+  if ARGV[19] == '1' then redis.call('HSET', meta, 'waited', int(now)) end
+end
+
 -- L4.1: no log is birth; another incarnation is a fork (L8), whose XADD is then the first write.
 local opened, fork_error = not m[2] or m[3] ~= incarnation, ''
 if not m[2] then
@@ -78,31 +101,56 @@ if not m[2] then
     'ids_count', '0', 'producers', '0')
   m[2], m[3], m[6] = fresh, incarnation, ''
 elseif opened then
-  local id = int(math.max(now, last_ms)) .. '-' .. int(last_n + 1)
-  local note, from = m[2] .. ' ' .. m[4] .. ' failover', id .. '.' .. fresh
-  local forks = {}
-  for line in string.gmatch(m[6], '[^\n]+') do forks[#forks + 1] = line end
-  forks[#forks + 1] = note .. ' ' .. from
-  local listed = table.concat(forks, '\n', math.max(1, #forks - tonumber(ARGV[15]) + 1))
+  local id, note, from, listed = fork('failover')
   redis.call('XADD', log, id, 'branch', fresh, 'prev', m[4], 'count', '1', 'total', int(total), 'fork', note)
   redis.pcall('HSET', meta, 'branch', fresh, 'replid', incarnation, 'last', from, 'forks', listed)
-  fork_error = publish(from, m[4], 1, total, 0x32, text(0x0a, m[2]) .. text(0x12, m[4]) .. text(0x1a, 'failover'))
+  fork_error = publish_fork(from, 'failover')
   m[2], m[3], m[4], m[6] = fresh, incarnation, from, listed
 end
 
 -- L4.2: the same number, the same answer, before any other check.
-if count > 0 and m[8] and number == known then return { 'appended', known_last, known_count, fork_error } end
+if acts and m[8] and number == known then
+  waited()
+  return { 'appended', known_last, known_count, fork_error }
+end
 
 -- L4.3: the branch that the writer takes for open, then the order of its numbers.
-if (count > 0 or branch ~= '') and (opened or branch ~= m[2]) then
-  return { 'heal', head(m, incarnation), int(known), known_last, known_count, fork_error }
+if (acts or branch ~= '') and (opened or branch ~= m[2]) then
+  -- Behind a fork's entry nothing may raise.
+  if m[8] and ARGV[19] == '1' then redis.pcall('HSET', meta, 'waited', int(now)) end
+  return { 'heal', head(m, incarnation, m[14]), int(known), known_last, known_count, fork_error }
 end
-if count == 0 then return { 'synced', head(m, incarnation), fork_error } end
+if not acts then return { 'synced', head(m, incarnation, m[14]), fork_error } end
 if number <= known then return { 'stale', int(known) } end
 
+-- L19: the project goes, by a fork whose entry is announced and not kept. The trim comes first: what is written behind it
+-- passes under OOM too.
+if deletes then
+  local id, _, from, listed = fork('deleted')
+  local conditions, gone = {}, { 'refused_until', 'tombstones' }
+  local held = redis.call('HGETALL', guards)
+  for i = 1, #held, 2 do
+    if held[i] ~= '.' then conditions[#conditions + 1] = held[i] end
+  end
+  held = redis.call('HGETALL', meta)
+  for i = 1, #held, 2 do
+    if string.sub(held[i], 1, 2) == 'p:' then gone[#gone + 1] = held[i] end
+  end
+  redis.call('XTRIM', log, 'MINID', int(math.max(now, last_ms)) .. '-' .. int(last_n + 2))
+  sliced('HDEL', guards, conditions)
+  -- Emptied in one step, without a moment in which the key is not there (L20).
+  redis.pcall('COPY', guards, ids, 'REPLACE')
+  redis.pcall('COPY', guards, state, 'REPLACE')
+  sliced('HDEL', meta, gone)
+  redis.pcall('HSET', meta, 'branch', fresh, 'last', from, 'forks', listed, 'checkpoint', from, 'version', '0',
+    'trimmed', from, 'trimmed_bytes', int(total), 'ids_head', '1', 'ids_tail', '1', 'ids_count', '0', 'producers', '0',
+    'w:' .. writer, table.concat({ int(number), string.match(id, '^%d+'), from, '1' }, ' '))
+  return { 'appended', from, '1', publish_fork(from, 'deleted') }
+end
+
 -- L4.4: ids seen before, with their first positions.
-local ids_from = 18
-local ids_count = tonumber(ARGV[17])
+local ids_from = 21
+local ids_count = tonumber(ARGV[20])
 local seen = {}
 for from = 0, ids_count - 1, 1000 do
   local fields = {}
@@ -184,15 +232,44 @@ for i = 0, steps - 1 do
     refused[#refused + 1] = value
   end
 end
-if #seen > 0 or #refused > 0 then return { 'refused', seen, refused } end
+if #seen > 0 or #refused > 0 then
+  waited()
+  return { 'refused', seen, refused }
+end
 -- L18: memory is short and the project over its share. What was appended before is acknowledged all the same.
 if m[13] and tonumber(m[13]) > now then return { 'over_share' } end
 if unknown > 0 and tonumber(m[12]) + unknown > tonumber(ARGV[13]) then return { 'producers_full' } end
 
--- L4.5: the first write. Until here nothing happened, whatever error is raised.
 local ms, n = math.max(now, last_ms), last_n + count
 local id = int(ms) .. '-' .. int(n)
 local last = id .. '.' .. m[2]
+-- Where an event of this batch will stand.
+local function at(index)
+  return int(ms) .. '-' .. int(n - (count - 1 - index)) .. '.' .. m[2]
+end
+
+-- L19: a tombstone for each session that is deleted. One that first stands here replaces the session's older ones.
+local deletions_from = steps_from + 5 * steps + 1
+local deletions = tonumber(ARGV[deletions_from])
+local tombstones = {}
+if deletions > 0 then
+  for line in string.gmatch(m[14] or '', '[^\n]+') do tombstones[#tombstones + 1] = line end
+  for i = 0, deletions - 1 do
+    local from = deletions_from + 1 + 3 * i
+    local session, was = ARGV[from + 1], ARGV[from + 2]
+    if was == '' then
+      local others = {}
+      for _, line in ipairs(tombstones) do
+        if string.match(line, '^%S+ (.*)$') ~= session then others[#others + 1] = line end
+      end
+      tombstones = others
+    end
+    tombstones[#tombstones + 1] = at(tonumber(ARGV[from])) .. was .. ' ' .. session
+  end
+  if #tombstones > tonumber(ARGV[17]) then return { 'deletions_full' } end
+end
+
+-- L4.5: the first write. Until here nothing happened, whatever error is raised.
 total = total + #payload
 redis.call('XADD', log, id, 'branch', m[2], 'prev', m[4], 'count', int(count), 'total', int(total), 'events', payload)
 
@@ -202,7 +279,7 @@ if ids_count > 0 then
   for i = 0, ids_count - 1 do
     local index, name = tonumber(ARGV[ids_from + 2 * i]), ARGV[ids_from + 2 * i + 1]
     pairs_[#pairs_ + 1] = ':' .. name
-    pairs_[#pairs_ + 1] = int(ms) .. '-' .. int(n - (count - 1 - index)) .. '.' .. m[2]
+    pairs_[#pairs_ + 1] = at(index)
     chunk[#chunk + 1] = name
   end
   pairs_[#pairs_ + 1] = '#' .. int(ids_tail)
@@ -236,6 +313,10 @@ for _, name in ipairs(order) do
   for i, range in ipairs(p.ranges) do ranges[i] = int(range[1]) .. '-' .. int(range[2]) end
   fields[#fields + 1] = 'p:' .. name
   fields[#fields + 1] = table.concat({ int(p.epoch), int(ms), p.jumped, table.concat(ranges, ',') }, ' ')
+end
+if deletions > 0 then
+  fields[#fields + 1] = 'tombstones'
+  fields[#fields + 1] = table.concat(tombstones, '\n')
 end
 if unknown > 0 then
   fields[#fields + 1] = 'producers'

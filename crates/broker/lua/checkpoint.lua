@@ -5,7 +5,8 @@
 --        4 from                  5 to                          6 version of the rules
 --        7 hard (1 or 0)         8 events kept                 9 bytes kept
 --       10 age kept, ms         11 entries trimmed at most    12 bytes trimmed at most
---       13 count of fields to set; name, value of each; then the names to delete
+--       13 ms that the tombstone of a deletion that was put back outlives its entry
+--       14 count of fields to set; name, value of each; then the names to delete
 --
 -- Answers: done TRIMMED MORE (1: the bounds of a step ended the trim) | moved | newer_version VERSION | newer FORMAT
 
@@ -15,7 +16,7 @@ local from, to, version, hard = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7] == 
 local role, incarnation = server()
 if role ~= 'master' then return redis.error_reply('READONLY this node is not the primary') end
 local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'version',
-  'trimmed')
+  'trimmed', 'tombstones')
 if newer(m) then return { 'newer', m[1] } end
 
 -- The server's incarnation, not meta's: meta learns of a change only with the next append.
@@ -82,10 +83,21 @@ end
 redis.call('XTRIM', log, 'MINID', cut)
 redis.pcall('HSET', meta, 'trimmed', trimmed_to)
 if trimmed_total then redis.pcall('HSET', meta, 'trimmed_bytes', trimmed_total) end
+-- L19: a tombstone goes with the last event that it may cover.
+if m[10] and m[10] ~= '' then
+  local start_ms, start_n = id_of(trimmed_to)
+  local kept = {}
+  for line in string.gmatch(m[10], '[^\n]+') do
+    local ms, n = id_of(line)
+    local waits = string.find(line, '^%S*,') and ms + tonumber(ARGV[13]) >= start_ms
+    if n > start_n or waits then kept[#kept + 1] = line end
+  end
+  redis.pcall('HSET', meta, 'tombstones', table.concat(kept, '\n'))
+end
 if not hard then
   redis.pcall('HSET', meta, 'checkpoint', to, 'version', int(version))
-  local sets, deletes, at = {}, {}, 14
-  for _ = 1, tonumber(ARGV[13]) do
+  local sets, deletes, at = {}, {}, 15
+  for _ = 1, tonumber(ARGV[14]) do
     sets[#sets + 1] = ':' .. ARGV[at]
     sets[#sets + 1] = ARGV[at + 1]
     at = at + 2

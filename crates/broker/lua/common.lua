@@ -31,11 +31,11 @@ end
 -- The fields of meta that a head is made of, in this order.
 local HEAD = { 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint' }
 
--- A head as it is answered, from the values of HEAD and the server's incarnation.
-local function head(values, incarnation)
+-- A head as it is answered, from the values of HEAD, the server's incarnation and the field `tombstones`.
+local function head(values, incarnation, tombstones)
   return {
     incarnation, values[2] or '', values[3] or '', values[4] or '0-0', values[5] or '0', values[6] or '',
-    values[7] or '0-0',
+    values[7] or '0-0', tombstones or '',
   }
 end
 

@@ -9,7 +9,8 @@ local log, meta, mode, bound, bytes_max = KEYS[1], KEYS[2], ARGV[2], ARGV[3], to
 
 local role, incarnation = server()
 if role ~= 'master' then return { 'away', role } end
-local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'trimmed')
+local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'trimmed',
+  'tombstones')
 if newer(m) then return { 'newer', m[1] } end
 
 local out, size = {}, 0
@@ -59,4 +60,4 @@ end
 if mode ~= 'after' then
   for i = 1, math.floor(#out / 2) do out[i], out[#out + 1 - i] = out[#out + 1 - i], out[i] end
 end
-return { 'page', head(m, incarnation), m[8] or '0-0', out }
+return { 'page', head(m, incarnation, m[9]), m[8] or '0-0', out }

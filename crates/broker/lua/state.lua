@@ -9,7 +9,8 @@ local meta, state = KEYS[1], KEYS[2]
 
 local role, incarnation = server()
 if role ~= 'master' then return { 'away', role } end
-local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'version')
+local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'version',
+  'tombstones')
 if newer(m) then return { 'newer', m[1] } end
 
 local fields = {}
@@ -27,4 +28,4 @@ else
     end
   end
 end
-return { 'state', head(m, incarnation), m[8] or '0', fields }
+return { 'state', head(m, incarnation, m[9]), m[8] or '0', fields }

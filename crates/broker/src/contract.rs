@@ -5,12 +5,14 @@
 //! Redis server that the test starts.
 
 mod append;
+mod deletion;
 mod fold;
 mod forks;
 mod live;
 mod producers;
 mod quota;
 mod read;
+mod registry;
 mod subject;
 pub(crate) mod writer;
 
@@ -30,8 +32,9 @@ pub struct Case {
 
 /// All cases.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let all = [append::CASES, producers::CASES, forks::CASES, read::CASES, live::CASES, fold::CASES, quota::CASES];
-    all.into_iter().flatten()
+    let ways = [append::CASES, producers::CASES, forks::CASES, deletion::CASES];
+    let all = ways.into_iter().chain([read::CASES, live::CASES, fold::CASES, quota::CASES, registry::CASES]);
+    all.flatten()
 }
 
 /// What takes longer than this does not come.

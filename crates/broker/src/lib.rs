@@ -15,6 +15,7 @@ pub mod limits;
 pub mod memory;
 pub mod quota;
 pub mod redis;
+pub mod registry;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,9 @@ use tidings_protocol::entry::Entry;
 use tidings_protocol::head::Head;
 use tidings_protocol::position::{Branch, LogId, Position};
 use tidings_protocol::project::Project;
+
+use quota::Quotas;
+use registry::Registry;
 
 pub use checkpoint::{CheckpointAnswer, CheckpointStep, Fields, Retention, StateAt};
 
@@ -88,6 +92,16 @@ pub trait Index: Send + Sync + 'static {
     /// ends it. Retries of what was appended, sync and reads go on. It passes when the store is out of memory, too. A log
     /// that was never born, or is of a newer format, is left as it is.
     fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>>;
+
+    /// Keys, members and settings of projects. Unless it is overridden: a registry that is always away.
+    fn registry(&self) -> Arc<dyn Registry> {
+        Arc::new(registry::NoRegistry)
+    }
+
+    /// Shared limits. Unless it is overridden: a store that is always away for them.
+    fn quotas(&self) -> Arc<dyn Quotas> {
+        Arc::new(quota::NoQuotas)
+    }
 }
 
 /// How the store is: readiness asks whether it delivers (promise 7), the janitor how full it is (docs/log.md L18).
@@ -166,10 +180,24 @@ pub struct AppendCall {
     pub branch: Branch,
     /// A name for the branch that this sending may have to open.
     pub fresh: Branch,
-    /// None: sync.
+    /// None: sync, or a deletion.
     pub batch: Option<AppendBatch>,
+    /// Deletes the project (docs/log.md L19): a fork of kind `deleted`, under this number. Without a batch only.
+    pub delete: bool,
     /// How long and how many ids are remembered.
     pub dedupe: DedupeWindow,
+    /// What a positive answer waits for (docs/log.md L11); none: for nothing.
+    pub wait: Option<Wait>,
+}
+
+/// Copies of the store that must have what is acknowledged. Too few of them in time: the answer is
+/// [`CallError::Unknown`], and the same call under the same number waits again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// So many replicas, at least 1.
+    pub replicas: u32,
+    /// For so long, in milliseconds, at least 1.
+    pub timeout_ms: u64,
 }
 
 /// The events of an append.
@@ -183,6 +211,19 @@ pub struct AppendBatch {
     pub ids: Vec<(u32, String)>,
     /// Producer sequences to check, indexes growing; events of one producer in order.
     pub producers: Vec<ProducerStep>,
+    /// Sessions that events of the batch delete, indexes growing.
+    pub deletions: Vec<SessionDeletion>,
+}
+
+/// An event that deletes its session (docs/log.md L19).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionDeletion {
+    /// Index in the batch.
+    pub index: u32,
+    /// The session; without control characters.
+    pub session: String,
+    /// Where the deletion stood before forks, first one first.
+    pub was: Vec<Position>,
 }
 
 /// One event's place in its producer's sequence (docs/log.md L7).
@@ -217,7 +258,7 @@ impl Default for DedupeWindow {
     }
 }
 
-/// What the append script answered. All but `Appended` and a `Synced` that birthed or forked left the log as it was.
+/// What the append script answered. A deletion is `Appended`, at the position of its fork. All but `Appended` and a `Synced` that birthed or forked left the log as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The batch stands in the log; `last` is the position of its last event. Also the answer to a retry.
@@ -244,6 +285,28 @@ pub enum Answer {
     NewerFormat(u32),
     /// The project remembers as many producers as it may ([`PRODUCERS_MAX`]).
     ProducersFull,
+    /// As many sessions as may be ([`tidings_protocol::head::TOMBSTONES_MAX`]) were deleted while their events are in the
+    /// log.
+    DeletionsFull,
+}
+
+impl Answer {
+    /// Whether it acknowledges an event: that one stands in the log.
+    pub fn acknowledges(&self) -> bool {
+        let stands =
+            |refusal: &Refusal| matches!(refusal.why, RefusalWhy::Duplicate(_) | RefusalWhy::DuplicateSequence(_));
+        match self {
+            Answer::Appended { .. } => true,
+            Answer::Refused(refusals) => refusals.iter().any(stands),
+            // The writer may find that an earlier batch of its own stands.
+            Answer::Heal(heal) => heal.answer.is_some(),
+            Answer::Synced(_)
+            | Answer::Stale { .. }
+            | Answer::NewerFormat(_)
+            | Answer::ProducersFull
+            | Answer::DeletionsFull => false,
+        }
+    }
 }
 
 /// Producers remembered per project.

@@ -1,6 +1,6 @@
 //! Bounds that both implementations keep alike. They are inputs of the append step, so that tests can make them small.
 
-use tidings_protocol::head::FORKS_MAX;
+use tidings_protocol::head::{FORKS_MAX, TOMBSTONES_MAX};
 
 use crate::{PRODUCER_RANGES_MAX, PRODUCERS_MAX};
 
@@ -13,6 +13,10 @@ pub const TRIM_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// The largest number that a producer may use as epoch or sequence: scripts count in doubles.
 pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
 
+/// How long behind a deletion that was put back events may come that were before it: its tombstone stays until the log holds
+/// nothing of that time.
+pub const TOMBSTONE_MS: u64 = 10 * 60 * 1000;
+
 /// Bounds of one append.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -22,6 +26,10 @@ pub(crate) struct Limits {
     pub(crate) ranges_max: usize,
     /// Forks that meta lists.
     pub(crate) forks_max: usize,
+    /// Deleted sessions that meta lists.
+    pub(crate) tombstones_max: usize,
+    /// How much longer than its own entry the tombstone of a deletion that was put back stays.
+    pub(crate) tombstone_ms: u64,
     /// Entries that one checkpoint step trims.
     pub(crate) trim_entries_max: u64,
     /// Encoded bytes after which it stops trimming.
@@ -34,6 +42,8 @@ impl Default for Limits {
             producers_max: PRODUCERS_MAX,
             ranges_max: PRODUCER_RANGES_MAX,
             forks_max: FORKS_MAX,
+            tombstones_max: TOMBSTONES_MAX,
+            tombstone_ms: TOMBSTONE_MS,
             trim_entries_max: TRIM_ENTRIES_MAX,
             trim_bytes_max: TRIM_BYTES_MAX,
         }

@@ -8,6 +8,7 @@ mod data;
 mod ids;
 mod producers;
 mod quota;
+mod registry;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ struct Store {
     logs: RwLock<HashMap<Project, Arc<LogSlot>>>,
     leases: Mutex<HashMap<u16, (String, u64)>>,
     quotas: quota::QuotaBooks,
+    registry: registry::RegistryBooks,
     index: Mutex<BTreeSet<Project>>,
     connected: watch::Sender<bool>,
     /// 0: none.
@@ -85,6 +87,7 @@ impl MemoryBroker {
             logs: RwLock::default(),
             leases: Mutex::default(),
             quotas: quota::QuotaBooks::default(),
+            registry: registry::RegistryBooks::default(),
             index: Mutex::default(),
             connected: watch::Sender::new(true),
             memory_max_bytes: AtomicU64::new(0),
@@ -104,6 +107,7 @@ impl MemoryBroker {
             *self.0.incarnation.write() = new_incarnation();
             self.0.leases.lock().clear();
             self.0.quotas.clear();
+            self.0.registry.clear();
             self.0.index.lock().clear();
             for slot in logs.values_mut() {
                 *slot.data.lock() = LogData::default();
@@ -277,6 +281,14 @@ impl Log for MemoryBroker {
 }
 
 impl Index for MemoryBroker {
+    fn registry(&self) -> Arc<dyn crate::registry::Registry> {
+        Arc::new(self.clone())
+    }
+
+    fn quotas(&self) -> Arc<dyn crate::quota::Quotas> {
+        Arc::new(self.clone())
+    }
+
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
             self.0.index.lock().insert(project);

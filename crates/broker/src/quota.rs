@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::CallError;
 use crate::index::crc16;
+use crate::{CallError, NothingWhy};
 
 /// Holds that one call may name.
 pub const HOLDS_MAX: usize = 1_000;
@@ -45,6 +45,21 @@ pub trait Quotas: Send + Sync + 'static {
     /// # Panics
     /// If the call names more than [`HOLDS_MAX`] names.
     fn hold(&self, shard: u16, call: HoldCall) -> BoxFuture<'_, Result<Held, CallError>>;
+}
+
+/// Quotas that are always away.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoQuotas;
+
+impl Quotas for NoQuotas {
+    fn take(&self, takes: Vec<Take>) -> BoxFuture<'_, Vec<Result<Taken, CallError>>> {
+        let away = takes.into_iter().map(|_| Err(CallError::Nothing(NothingWhy::Away))).collect();
+        Box::pin(std::future::ready(away))
+    }
+
+    fn hold(&self, _: u16, _: HoldCall) -> BoxFuture<'_, Result<Held, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::Nothing(NothingWhy::Away))))
+    }
 }
 
 /// A rate, and how much of it may come at once.

@@ -9,6 +9,8 @@ mod keys;
 mod link;
 mod probe;
 mod quota;
+mod registry;
+mod replicas;
 mod reply;
 mod script;
 mod sentinel;
@@ -17,7 +19,7 @@ pub mod server;
 mod settings;
 mod subscriber;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::redis::{FromRedisValue as _, Value, cmd};
 use futures_util::StreamExt as _;
@@ -36,12 +38,13 @@ use crate::clock::ManualClock;
 use crate::limits::Limits;
 use crate::{
     Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, MemoryUse, NothingWhy, Page,
-    Probe, ReadError, Sink, Span, StateAt, Subscription,
+    Probe, ReadError, SessionDeletion, Sink, Span, StateAt, Subscription,
 };
 use errors::{call_error, read_error};
 use keys::Keys;
 use link::{Commands, Opener};
 use probe::Probes;
+use replicas::Replicas;
 pub(crate) use reply::Told;
 use script::ScriptCall;
 use subscriber::Subscriber;
@@ -64,6 +67,8 @@ struct Shared {
     clock: Option<ManualClock>,
     limits: Limits,
     commands: Arc<Commands>,
+    /// Opened when a call first waits for replicas.
+    replicas: OnceLock<Replicas>,
     subscriber: Arc<Subscriber>,
     probes: Arc<Probes>,
     probe_channel: String,
@@ -112,6 +117,7 @@ impl RedisBroker {
             clock: settings.clock.clone(),
             limits,
             commands,
+            replicas: OnceLock::new(),
             subscriber,
             probes,
             probe_channel,
@@ -144,9 +150,30 @@ impl RedisBroker {
 
     /// The answer, and beside it why an entry (the batch's, or a fork's) was not published.
     pub(crate) async fn append_told(&self, project: &Project, call: &AppendCall) -> Result<Told, CallError> {
-        let answer = self.call(self.append_call(project, call)).await?;
+        let script = self.append_call(project, call);
+        let (answer, short) = match call.wait.filter(|_| call.batch.is_some() || call.delete) {
+            Some(wait) => {
+                let (answer, copies) = self.replicas().call(&script, wait).await?;
+                (answer, (copies < u64::from(wait.replicas)).then_some((copies, wait.replicas)))
+            }
+            None => (self.call(script).await?, None),
+        };
         let told = reply::answer(answer).map_err(|error| malformed(&error))?;
-        told.ok_or(CallError::Nothing(NothingWhy::OverShare))
+        let told = told.ok_or(CallError::Nothing(NothingWhy::OverShare))?;
+        match short.filter(|_| told.answer.acknowledges()) {
+            // It stands, and may be lost: for whoever asked, as good as no answer.
+            Some((copies, wanted)) => Err(CallError::Unknown(format!("{copies} of {wanted} replicas have it"))),
+            None => Ok(told),
+        }
+    }
+
+    fn replicas(&self) -> &Replicas {
+        self.0.replicas.get_or_init(|| {
+            let commands = Arc::new(Commands::new(self.0.commands.opener.clone()));
+            let (running, stop) = (Arc::clone(&commands), self.0.stop.clone());
+            self.0.tasks.spawn(async move { running.run(stop).await });
+            Replicas::new(commands)
+        })
     }
 
     fn append_call(&self, project: &Project, call: &AppendCall) -> ScriptCall {
@@ -169,8 +196,12 @@ impl RedisBroker {
             .arg(limits.producers_max)
             .arg(limits.ranges_max)
             .arg(limits.forks_max)
-            .arg(ENTRY_BYTES_MAX);
+            .arg(ENTRY_BYTES_MAX)
+            .arg(limits.tombstones_max)
+            .arg(u8::from(call.delete && call.batch.is_none()))
+            .arg(u8::from(call.wait.is_some()));
         let (ids, steps) = call.batch.as_ref().map_or((&[][..], &[][..]), |batch| (&batch.ids, &batch.producers));
+        let deletions = call.batch.as_ref().map_or(&[][..], |batch| &batch.deletions);
         script = script.arg(ids.len());
         for (index, id) in ids {
             script = script.arg(index).arg(id);
@@ -178,6 +209,12 @@ impl RedisBroker {
         script = script.arg(steps.len());
         for step in steps {
             script = script.arg(step.index).arg(&step.id).arg(step.epoch).arg(step.seq).arg(u8::from(step.may_jump));
+        }
+        script = script.arg(deletions.len());
+        for SessionDeletion { index, session, was } in deletions {
+            // Each behind a comma, as they follow the deletion's own position.
+            let was = was.iter().fold(String::new(), |list, was| list + "," + &was.to_string());
+            script = script.arg(index).arg(session).arg(was);
         }
         script
     }
@@ -203,6 +240,7 @@ impl RedisBroker {
             .arg(step.retention.age_ms)
             .arg(self.0.limits.trim_entries_max)
             .arg(self.0.limits.trim_bytes_max)
+            .arg(self.0.limits.tombstone_ms)
             .arg(step.fields.iter().filter(|(_, value)| value.is_some()).count());
         for (name, value) in &step.fields {
             if let Some(value) = value {
@@ -301,6 +339,14 @@ impl Log for RedisBroker {
 }
 
 impl Index for RedisBroker {
+    fn registry(&self) -> Arc<dyn crate::registry::Registry> {
+        Arc::new(self.clone())
+    }
+
+    fn quotas(&self) -> Arc<dyn crate::quota::Quotas> {
+        Arc::new(self.clone())
+    }
+
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
             let key = self.0.keys.index(crate::index::shard_of(&project));
@@ -379,6 +425,11 @@ impl Index for RedisBroker {
 impl Probe for RedisBroker {
     fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         async move {
+            let links =
+                [(&self.0.commands.up, &self.0.commands.trouble), (&self.0.subscriber.up, &self.0.subscriber.trouble)];
+            if let Some((_, trouble)) = links.into_iter().find(|(up, _)| !*up.borrow()) {
+                return Err(ReadError::Away(trouble.get()));
+            }
             let wait = self.0.probes.begin();
             let publish = cmd(PUBLISH).arg(&self.0.probe_channel).arg(wait.nonce).to_owned();
             self.0.commands.command(&publish).await.map_err(read_error)?;

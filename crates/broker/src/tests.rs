@@ -3,3 +3,6 @@
 mod differential;
 mod links;
 mod quota;
+mod replicas;
+mod sentinel;
+mod tls;

@@ -191,6 +191,11 @@ impl Cursor {
         })
     }
 
+    /// A session was deleted: who follows snapshots is due one without it.
+    pub fn session_deleted(&mut self) {
+        self.snapshot_due |= self.follows_snapshots;
+    }
+
     /// Moves behind a gap; who follows snapshots is due a fresh one.
     fn gap(&mut self, gap: Gap) -> Gap {
         self.at = gap.position;
@@ -205,17 +210,21 @@ impl Cursor {
     /// Whether an event that stands at `position` is to be told.
     pub fn judge(&self, position: Position, event: &wire::Event, heard: &Heard) -> Verdict {
         let mut was = None;
-        let mut seen = false;
+        // A history in which a branch goes on further may come back after one in which it was cut.
+        let mut seen = self.had(position);
         for old in event.was.iter().filter_map(|text| text.parse::<Position>().ok()) {
             seen |= self.had(old);
         }
-        if event.id_from_runner {
-            for old in heard.olds(&event.id).iter().filter(|old| old.branch != position.branch) {
-                was = was.or(Some(*old));
-                seen |= self.had(*old);
-            }
+        for old in heard.olds(&event.id).iter().filter(|old| old.branch != position.branch) {
+            was = was.or(Some(*old));
+            seen |= self.had(*old);
         }
         if seen && self.fresh_at.is_none() { Verdict::Skip } else { Verdict::Tell { was, seen } }
+    }
+
+    /// Whether the reader had read some of this entry when a fork took it, and now it is back.
+    pub fn had_some_of(&self, entry: &Entry) -> bool {
+        self.had(Position { id: entry.first_id(), branch: entry.position.branch })
     }
 
     /// Has this reader been told what stood there?

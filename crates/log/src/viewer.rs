@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tidings_protocol::filter::Filter;
 use tidings_protocol::frames::{Lag, Marks, SnapshotWish};
-use tidings_protocol::gap::Gap;
+use tidings_protocol::gap::{Gap, GapCause, deletes_session};
 use tidings_protocol::grant::{Grant, visible};
 use tidings_protocol::position::Position;
 use tidings_protocol::wire;
@@ -301,7 +301,9 @@ impl Viewer {
         if start >= end {
             return;
         }
-        if held.is_plain() && self.filter.is_open() && !machine.ids().has_olds() {
+        let clear = machine.head().is_clear_from(entry.first_id().n);
+        let news = !machine.ids().has_olds() && !self.cursor.had_some_of(entry);
+        if clear && held.is_plain() && self.filter.is_open() && news {
             let frames = held.frames(pull.encoding);
             let fit = frames.fit(start, pull.bytes_left).min(end).min(start.saturating_add(pull.events_left));
             self.topic.metrics().deliveries.inc_by((fit - start) as u64);
@@ -331,7 +333,11 @@ impl Viewer {
         pull: &mut Pull<'_>,
     ) {
         let position = held.entry().position_of(index);
-        let verdict = if self.wants(event) { self.cursor.judge(position, event, machine.ids()) } else { Verdict::Skip };
+        let verdict = if self.wants(position, event, machine) {
+            self.cursor.judge(position, event, machine.ids())
+        } else {
+            Verdict::Skip
+        };
         self.cursor.advance(position);
         let Verdict::Tell { was, seen } = verdict else { return };
         if was.is_none() && !seen {
@@ -344,10 +350,14 @@ impl Viewer {
         }
         self.topic.metrics().deliveries.inc();
         self.cursor.told();
+        if deletes_session(event) {
+            self.cursor.session_deleted();
+            self.topic.metrics().on_gap(GapCause::Deleted);
+        }
     }
 
-    fn wants(&self, event: &wire::Event) -> bool {
-        visible(event, &self.grant) && self.filter.passes(event)
+    fn wants(&self, position: Position, event: &wire::Event, machine: &Machine) -> bool {
+        visible(event, position, machine.head(), &self.grant) && self.filter.passes(event)
     }
 
     fn tell_gap(&mut self, gap: &Gap, pull: &mut Pull<'_>) {

@@ -25,7 +25,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidings_broker::{Broker, DedupeWindow};
+use tidings_broker::{Broker, DedupeWindow, ReadError, Wait};
+use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tokio::sync::{oneshot, watch};
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::janitor::Activity;
 use budget::{Budget, Share};
+use draw::deletion_event;
 pub use item::{Item, Jumps, Slot};
 use lane::{Lane, Request};
 pub use machine::{Failure, Outcome};
@@ -46,11 +48,16 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// Past the store's own time limit, before an answer counts as lost.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
+/// One in so many writers is forgotten when there are as many as may be.
+const FORGOTTEN_PART: usize = 16;
+
 /// Settings of the writers.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// How long and how many ids are remembered.
     pub dedupe: DedupeWindow,
+    /// The replicas that what is acknowledged waits for (docs/log.md L11).
+    pub wait: Option<Wait>,
     /// Bytes that may wait in one project.
     pub project_bytes_max: usize,
     /// A sending without an answer is unknown after this time. Longer than the store itself takes to say so: see
@@ -68,6 +75,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             dedupe: DedupeWindow::default(),
+            wait: None,
             project_bytes_max: 16 * 1024 * 1024,
             answer_max: Duration::from_secs(5),
             projects_max: 65_536,
@@ -242,6 +250,49 @@ impl Writers {
         answer.await.unwrap_or_else(|_| refuse(Failure::OutcomeUnknown))
     }
 
+    /// Deletes all that a project holds (docs/log.md L19), in its order among what is submitted: what was before is gone,
+    /// what comes after lives. Answers where the deletion stands; [`Position::ZERO`]: there was nothing to delete.
+    pub async fn delete_project(&self, project: &Project, options: Options) -> Result<Position, Failure> {
+        self.delete(project, deletion_event(None), options).await
+    }
+
+    /// Deletes what a session said and was until now (docs/log.md L19). Answers where the deletion stands;
+    /// [`Position::ZERO`]: the project was never written to.
+    pub async fn delete_session(
+        &self,
+        project: &Project,
+        session: &str,
+        options: Options,
+    ) -> Result<Position, Failure> {
+        self.delete(project, deletion_event(Some(session)), options).await
+    }
+
+    async fn delete(&self, project: &Project, event: wire::Event, options: Options) -> Result<Position, Failure> {
+        // A project that never was is not born to be deleted, unless this process knows better than the store.
+        if !self.knows(project) {
+            match self.shared.broker.heads(vec![project.clone()]).await.pop() {
+                Some(Ok(head)) if !head.is_born() => return Ok(Position::ZERO),
+                Some(Err(ReadError::NewerFormat(format))) => return Err(Failure::NewerFormat(format)),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(Failure::Away),
+            }
+        }
+        match self.submit(project, vec![event], options).await {
+            Ok(outcomes) => match outcomes.into_iter().next() {
+                Some(Outcome::Appended { position, .. }) => Ok(position),
+                // Only ids and steps of runners are refused.
+                _ => Err(Failure::OutcomeUnknown),
+            },
+            Err(SubmitError { why, .. }) => Err(why),
+        }
+    }
+
+    /// Whether something of the project waits here, or was acknowledged and is kept.
+    fn knows(&self, project: &Project) -> bool {
+        let lanes = self.shared.lanes.lock();
+        lanes.get(project).is_some_and(|entry| entry.lane.idle().is_none_or(|(_, nothing)| !nothing))
+    }
+
     /// Refuses what comes from now on, and resolves when everything that was taken has been answered.
     pub async fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
@@ -263,17 +314,18 @@ impl Writers {
         if let Some(entry) = lanes.get(project) {
             return entry.clone();
         }
-        // First those that a fork could take nothing from, then any idle one.
-        for remembering in [false, true] {
+        // First those that keep nothing to put back, then any idle one; some at a time, so that this is rare and few lose it.
+        for keeping in [false, true] {
             if lanes.len() < shared.settings.projects_max {
                 break;
             }
-            let mut floor = 0;
+            let (mut floor, mut leave) = (0, shared.settings.projects_max.div_ceil(FORGOTTEN_PART));
             lanes.retain(|_, entry| {
                 // Whoever holds the entry is about to use it.
-                let idle = (Arc::strong_count(entry) == 1).then(|| entry.lane.idle()).flatten();
-                let number = idle.filter(|(_, nothing)| *nothing || remembering).map(|(number, _)| number);
+                let idle = (leave > 0 && Arc::strong_count(entry) == 1).then(|| entry.lane.idle()).flatten();
+                let number = idle.filter(|(_, keeps_nothing)| *keeps_nothing || keeping).map(|(number, _)| number);
                 floor = floor.max(number.unwrap_or(0));
+                leave -= usize::from(number.is_some());
                 number.is_none()
             });
             shared.number_floor.fetch_max(floor, Ordering::Relaxed);

@@ -50,6 +50,8 @@ error_codes! {
     Busy = "busy", 503, again, "The service is busy";
     /// `data` nests deeper than allowed.
     DataTooDeep = "data_too_deep", 422, never, "JSON is nested too deeply";
+    /// As many sessions as may be were deleted while their events are still in the log.
+    DeletionsFull = "deletions_full", 503, again, "Too many deleted sessions";
     /// The service is about to stop.
     Draining = "draining", 503, again, "The service is shutting down";
     /// A field occurs twice.
@@ -120,8 +122,12 @@ error_codes! {
     OverShare = "over_share", 503, again, "The project is over its share";
     /// The project remembers as many producers as it may.
     ProducersFull = "producers_full", 503, again, "Too many producers";
+    /// Over a limit of the project, the API key or the caller.
+    RateLimited = "rate_limited", 429, again, "Too many requests";
     /// The store is away.
     RedisAway = "redis_away", 503, again, "The store is away";
+    /// The project has as many keys or members as it may.
+    RegistryFull = "registry_full", 409, never, "The project has no room for more";
     /// The request did not arrive in time.
     RequestTimeout = "request_timeout", 408, again, "The request took too long";
     /// The body, unpacked, is larger than allowed.
@@ -221,6 +227,8 @@ close_codes! {
     PingTimeout = "ping_timeout", 4101, Now;
     /// Framing that breaks RFC 6455.
     ProtocolError = "protocol_error", 1002, No;
+    /// The client sends more messages than it may.
+    RateLimited = "rate_limited", 4203, Later;
     /// The socket took nothing for too long.
     Stalled = "stalled", 4100, Now;
     /// The client goes on sending what is no frame of the protocol.
@@ -272,7 +280,8 @@ mod tests {
     #[test]
     fn only_passing_troubles_are_retryable() {
         for code in ErrorCode::ALL {
-            let passing = code.http_status() >= 500 || matches!(code, ErrorCode::RequestTimeout | ErrorCode::LineCut);
+            let passing = code.http_status() >= 500
+                || matches!(code, ErrorCode::RequestTimeout | ErrorCode::LineCut | ErrorCode::RateLimited);
             assert_eq!(code.is_retryable(), passing, "{code}");
         }
     }

@@ -22,6 +22,7 @@ pub use checkpoint::{FOLD_VERSION, StateError};
 pub use limits::StateLimits;
 
 use crate::entry::{Body as EntryBody, Entry, ForkKind, ForkNote};
+use crate::gap::deletes_session;
 use crate::position::{Branch, Position};
 use crate::wire;
 use body::Write;
@@ -97,7 +98,8 @@ impl State {
             gone: Arc::default(),
             expire_at_ms: u64::MAX,
             bytes: 0,
-            changes: Changes::default(),
+            // A checkpoint without the project's own field could not be read again.
+            changes: Changes { project: true, ..Changes::default() },
         }
     }
 
@@ -148,6 +150,10 @@ impl State {
         }
         if let Some(live) = self.sessions.get_mut(event.session.as_str()) {
             (live.times.last_ms, live.times.last_n) = (position.ms(), position.n());
+        }
+        if deletes_session(event) && self.gone.iter().any(|gone| *gone.session == *event.session) {
+            Arc::make_mut(&mut self.gone).retain(|gone| *gone.session != *event.session);
+            self.changes.gone = true;
         }
         if event.effects.is_empty() {
             return;

@@ -30,6 +30,14 @@ pub enum ClientFrame {
         #[serde(default, rename = "ref")]
         reference: Option<String>,
     },
+    /// Goes on with another credential of the same viewer; answered with `refreshed`.
+    Refresh {
+        /// A token, or an API key.
+        token: ShownToken,
+        /// Echoed.
+        #[serde(default, rename = "ref")]
+        reference: Option<String>,
+    },
     /// Answered with `pong`.
     Ping {
         /// Echoed.
@@ -39,7 +47,18 @@ pub enum ClientFrame {
 }
 
 /// The words that `op` may be.
-pub const CLIENT_OPS: [&str; 3] = ["subscribe", "unsubscribe", "ping"];
+pub const CLIENT_OPS: [&str; 4] = ["subscribe", "unsubscribe", "refresh", "ping"];
+
+/// A credential as it stands in a frame. Its text is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct ShownToken(pub String);
+
+impl std::fmt::Debug for ShownToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
 
 /// A subscription to one project.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -259,12 +278,24 @@ pub enum ServerFrame<'a> {
         /// Milliseconds.
         retry_after_ms: u64,
     },
-    /// Something that the client said was refused.
+    /// The connection goes on with another credential.
+    Refreshed {
+        /// Milliseconds for which it is good; none: it does not end by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in_ms: Option<u64>,
+        /// Echo.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a str>,
+    },
+    /// Something that the client said was refused; or, with a project, its subscription has ended.
     Error {
         /// Stable code.
         code: &'a str,
         /// For people.
         message: &'a str,
+        /// Whose subscription has ended.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project: Option<&'a str>,
         /// Echo.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 pub use self::pattern::{ProjectPattern, ProjectPatternError};
 pub use self::scope::{Scope, ScopeError, Scopes};
+use crate::head::Head;
+use crate::position::Position;
 use crate::project::Project;
 use crate::wire;
 
@@ -81,6 +83,12 @@ impl Grant {
         self
     }
 
+    /// The same, of this subject.
+    pub fn of_subject(mut self, subject: &str) -> Grant {
+        Arc::make_mut(&mut self.held).subject = subject.into();
+        self
+    }
+
     /// The scopes in this project.
     pub fn scopes(&self, project: &Project) -> Scopes {
         let given = self.held.given.iter().filter(|(of, _)| of == project).map(|(_, scopes)| *scopes);
@@ -147,9 +155,10 @@ impl Grant {
     }
 }
 
-/// The one question that every read path asks of every event before anything else looks at it.
-pub fn visible(event: &wire::Event, grant: &Grant) -> bool {
-    event.to.is_empty() || event.to == grant.viewer()
+/// The one question that every read path asks of every event before anything else looks at it: is it for this viewer, and
+/// was it not deleted with its session, as far as this head of its log knows?
+pub fn visible(event: &wire::Event, position: Position, head: &Head, grant: &Grant) -> bool {
+    (event.to.is_empty() || event.to == grant.viewer()) && !head.buries(position, event)
 }
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! A log's head: what meta says of it at one moment (docs/log.md L3), and how positions relate through its forks.
 
-use crate::entry::ForkKind;
+use crate::entry::{EntryError, ForkKind};
+use crate::gap::deletes_session;
 use crate::position::{Branch, LogId, Position};
+use crate::wire;
 
 /// Forks that meta keeps; older ones are forgotten.
 pub const FORKS_MAX: usize = 32;
+
+/// Deleted sessions that meta keeps, until their events have been trimmed; more are refused.
+pub const TOMBSTONES_MAX: usize = 256;
 
 /// Format of a log's keys. A service refuses a newer one.
 pub const LOG_FORMAT: u32 = 1;
@@ -20,6 +25,48 @@ pub struct Fork {
     pub kind: ForkKind,
     /// Position of the fork entry: the first of the next branch.
     pub from: Position,
+}
+
+/// A deleted session (docs/log.md L19): what it said until then is not read any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The session.
+    pub session: String,
+    /// Where its deletion stands.
+    pub position: Position,
+    /// Where the deletion stood before forks, first one first.
+    pub was: Vec<Position>,
+}
+
+impl Tombstone {
+    /// The tombstone that a session's deletion leaves; none: the event is no such thing.
+    pub fn of(position: Position, event: &wire::Event) -> Option<Tombstone> {
+        let was = || event.was.iter().filter_map(|text| text.parse().ok()).collect();
+        deletes_session(event).then(|| Tombstone { session: event.session.clone(), position, was: was() })
+    }
+
+    /// The line in meta's field `tombstones`: its positions, then the session.
+    pub fn to_text(&self) -> String {
+        let positions: Vec<String> = [&self.position].into_iter().chain(&self.was).map(ToString::to_string).collect();
+        format!("{} {}", positions.join(","), self.session)
+    }
+
+    /// Reads [`Tombstone::to_text`].
+    pub fn from_text(text: &str) -> Result<Tombstone, EntryError> {
+        let malformed = || EntryError("tombstone");
+        let (positions, session) = text.split_once(' ').ok_or_else(malformed)?;
+        let mut positions = positions.split(',').map(|text| text.parse().map_err(|_| malformed()));
+        let position = positions.next().ok_or_else(malformed)??;
+        Ok(Tombstone { session: session.to_owned(), position, was: positions.collect::<Result<_, _>>()? })
+    }
+}
+
+/// Puts a tombstone behind those that there are. One that first stands here replaces the session's older ones.
+pub fn bury(tombstones: &mut Vec<Tombstone>, tombstone: Tombstone) {
+    if tombstone.was.is_empty() {
+        tombstones.retain(|older| older.session != tombstone.session);
+    }
+    tombstones.push(tombstone);
 }
 
 /// What meta says of a log, read together with the incarnation of the store that answered.
@@ -39,6 +86,8 @@ pub struct Head {
     pub incarnation: String,
     /// Incarnation that meta holds: the one that the open branch was opened under. They differ: a fork is due.
     pub opened_under: String,
+    /// Sessions that were deleted and whose events may be in the log still, in the order of their deletions.
+    pub tombstones: Vec<Tombstone>,
 }
 
 impl Head {
@@ -72,6 +121,37 @@ impl Head {
         }
     }
 
+    /// Whether what stands at or above `n` cannot have been deleted, so that nobody needs to look.
+    pub fn is_clear_from(&self, n: u64) -> bool {
+        self.tombstones.iter().all(|tombstone| tombstone.position.n() < n)
+    }
+
+    /// Whether the event at `position` was deleted with its session: it ranks (L16) below the deletion. A deletion itself
+    /// never is.
+    pub fn buries(&self, position: Position, event: &wire::Event) -> bool {
+        if self.tombstones.is_empty() || event.session.is_empty() || deletes_session(event) {
+            return false;
+        }
+        let mut of_session = self.tombstones.iter().filter(|tombstone| tombstone.session == event.session).peekable();
+        if of_session.peek().is_none() {
+            return false;
+        }
+        let rank = self.rank(position, event.was.iter().filter_map(|text| text.parse().ok()));
+        of_session.any(|tombstone| rank <= self.rank(tombstone.position, tombstone.was.iter().copied()))
+    }
+
+    /// Where something first stood, as far as the log knows, in an order over all branches. Branches that are forgotten
+    /// come first.
+    fn rank(&self, position: Position, was: impl Iterator<Item = Position>) -> (usize, u64) {
+        let of = |position: Position| {
+            let branch = self.forks.iter().position(|fork| fork.closed == position.branch);
+            let branch = branch.map(|index| index + 1);
+            let open = (position.branch == self.branch).then_some(self.forks.len() + 1);
+            Some((open.or(branch)?, position.n()))
+        };
+        was.chain([position]).find_map(of).unwrap_or((0, position.n()))
+    }
+
     /// Whether the log holds (or held, before trimming) an event that stood at any of these positions.
     pub fn holds(&self, positions: &[Position]) -> bool {
         positions.iter().any(|position| match self.closing(position.branch) {
@@ -93,4 +173,79 @@ pub enum Located {
     Ahead,
     /// Its branch is not known here.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::GapCause;
+
+    fn at(n: u64, branch: char) -> Position {
+        Position::new(1_000, n, branch.to_string().repeat(12).parse().expect("a branch"))
+    }
+
+    fn event(session: &str, was: &[Position]) -> wire::Event {
+        let was = was.iter().map(ToString::to_string).collect();
+        wire::Event { session: session.into(), was, ..wire::Event::default() }
+    }
+
+    fn tombstone(session: &str, position: Position, was: &[Position]) -> Tombstone {
+        Tombstone { session: session.into(), position, was: was.into() }
+    }
+
+    /// `a` was cut at 10, `b` goes on from 11.
+    fn forked(tombstones: Vec<Tombstone>) -> Head {
+        let fork =
+            Fork { closed: at(1, 'a').branch, survived: at(10, 'a'), kind: ForkKind::Failover, from: at(11, 'b') };
+        Head { branch: at(1, 'b').branch, last: at(30, 'b'), forks: vec![fork], tombstones, ..Head::default() }
+    }
+
+    #[test]
+    fn a_tombstone_covers_what_its_session_said_until_then() {
+        let head = forked(vec![tombstone("s", at(20, 'b'), &[])]);
+        assert!(head.buries(at(5, 'a'), &event("s", &[])) && head.buries(at(19, 'b'), &event("s", &[])));
+        assert!(!head.buries(at(21, 'b'), &event("s", &[])), "it lives again");
+        assert!(!head.buries(at(5, 'a'), &event("other", &[])));
+        assert!(!head.buries(at(5, 'a'), &event("", &[])), "an event of the project");
+        assert!(!head.is_clear_from(20) && head.is_clear_from(21));
+    }
+
+    #[test]
+    fn what_was_put_back_counts_from_where_it_first_stood() {
+        let head = forked(vec![tombstone("s", at(20, 'b'), &[at(14, 'a')])]);
+        assert!(
+            head.buries(at(22, 'b'), &event("s", &[at(13, 'a')])),
+            "it was before the deletion, and comes behind it"
+        );
+        assert!(!head.buries(at(22, 'b'), &event("s", &[at(15, 'a')])));
+        assert!(!head.buries(at(12, 'b'), &event("s", &[])), "new since the fork that took the deletion");
+    }
+
+    #[test]
+    fn a_deletion_is_never_covered_itself() {
+        let gap = Some(wire::Gap { cause: GapCause::Deleted.as_str().into(), ..wire::Gap::default() });
+        let deletion = wire::Event { gap, ..event("s", &[]) };
+        let head = forked(vec![tombstone("s", at(20, 'b'), &[])]);
+        assert!(!head.buries(at(20, 'b'), &deletion));
+        assert_eq!(Tombstone::of(at(20, 'b'), &deletion), Some(head.tombstones[0].clone()));
+    }
+
+    #[test]
+    fn its_text_gives_it_back() {
+        for tombstone in
+            [tombstone("my session, 1", at(2, 'a'), &[]), tombstone("s", at(9, 'b'), &[at(2, 'a'), at(4, 'b')])]
+        {
+            assert_eq!(Tombstone::from_text(&tombstone.to_text()), Ok(tombstone));
+        }
+        assert!(Tombstone::from_text("nothing").is_err());
+    }
+
+    #[test]
+    fn a_second_deletion_replaces_the_first() {
+        let mut all = vec![tombstone("s", at(2, 'a'), &[]), tombstone("t", at(3, 'a'), &[])];
+        bury(&mut all, tombstone("s", at(4, 'a'), &[]));
+        assert_eq!(all, [tombstone("t", at(3, 'a'), &[]), tombstone("s", at(4, 'a'), &[])]);
+        bury(&mut all, tombstone("t", at(12, 'b'), &[at(2, 'a')]));
+        assert_eq!(all.len(), 3, "one that is put back may rank below");
+    }
 }

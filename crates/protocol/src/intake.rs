@@ -12,13 +12,18 @@ mod envelope;
 mod event;
 mod ident;
 mod media;
+mod redacted;
 
 use crate::codes::ErrorCode;
 use crate::limits::{EventLimits, FAULTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, TRACEPARENT_BYTES_MAX};
 use crate::problem::{FieldProblem, Problem};
 use crate::wire;
 
+pub(crate) use data::string_end;
+pub(crate) use event::without_half_pairs;
+pub(crate) use ident::push_json;
 pub use media::{BodyFormat, body_format};
+pub use redacted::redact;
 
 /// What the parser is told about a request, and takes from its surroundings.
 pub struct Intake<'a> {
@@ -52,6 +57,15 @@ impl Fault {
     /// A fault of the request as a whole.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Fault {
         Fault { code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// The same, in this event of the request.
+    pub fn at(mut self, index: u64) -> Fault {
+        self.detail = format!("event {index}: {}", self.detail);
+        for error in &mut self.errors {
+            error.index = Some(index);
+        }
+        self
     }
 
     /// A limit of the request as a whole that was passed.

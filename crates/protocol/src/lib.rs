@@ -17,6 +17,8 @@ pub mod limits;
 pub mod position;
 pub mod problem;
 pub mod project;
+pub mod redact;
+pub mod settings;
 pub mod snapshot;
 pub mod timestamp;
 pub mod vocabulary;

@@ -44,7 +44,8 @@ fn what_the_server_says_is_written_so() {
     let text = |value: &'_ Value, name: &str| value[name].as_str().map(str::to_owned);
     for line in examples("server") {
         let told = value(line);
-        let project = text(&told, "project").unwrap_or_default();
+        let named = text(&told, "project");
+        let project = named.clone().unwrap_or_default();
         let reference = text(&told, "ref");
         let reference = reference.as_deref();
         let position = || text(&told, "position").expect(line).parse().expect(line);
@@ -62,8 +63,9 @@ fn what_the_server_says_is_written_so() {
             "draining" => ServerFrame::Draining { retry_after_ms: told["retry_after_ms"].as_u64().expect(line) },
             "error" => {
                 let code = ErrorCode::parse(told["code"].as_str().expect(line)).expect(line);
-                ServerFrame::Error { code: code.as_str(), message: &message, reference }
+                ServerFrame::Error { code: code.as_str(), message: &message, project: named.as_deref(), reference }
             }
+            "refreshed" => ServerFrame::Refreshed { expires_in_ms: told["expires_in_ms"].as_u64(), reference },
             "pong" => ServerFrame::Pong { reference },
             // These are written around the log's own bytes; the end-to-end tests read them.
             "event" | "events" | "snapshot" => continue,

@@ -2,8 +2,8 @@
 //! is busy or stuck cannot silence them.
 //!
 //! Liveness follows a heartbeat that the main runtime must touch; a runtime that is stuck is not alive, and whoever
-//! watches may restart it. Readiness is [`crate::readiness`]'s. The port is loopback only, behind the same guard as the
-//! services.
+//! watches may restart it. Readiness is [`crate::readiness`]'s. It asks nobody for a credential: a guard like the services'
+//! stands before it, and the rest is for the network that it is on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use http::{StatusCode, header};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::guard::Guard;
 use crate::http::{Listener, Server, ServerMetrics, around};
 use crate::readiness::Readiness;
 
@@ -91,13 +92,13 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves `subject` on `listener` from a thread of its own. Fails where the machine has no thread left.
-    pub fn start(listener: Listener, subject: Subject) -> std::io::Result<Admin> {
+    /// Serves `subject` to whom `guard` lets in, on `listener`, from a thread of its own. Fails where the machine has no thread left.
+    pub fn start(listener: Listener, subject: Subject, guard: Guard) -> std::io::Result<Admin> {
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
-            if let Err(error) = runtime.block_on(serve(listener, subject, stopped)) {
+            if let Err(error) = runtime.block_on(serve(listener, routes(subject, guard), stopped)) {
                 tracing::error!(%error, "the admin port is not served");
             }
         })?;
@@ -116,10 +117,10 @@ impl Drop for Admin {
     }
 }
 
-async fn serve(listener: Listener, subject: Subject, stop: CancellationToken) -> std::io::Result<()> {
+async fn serve(listener: Listener, routes: Router, stop: CancellationToken) -> std::io::Result<()> {
     // Its own connections are not worth counting: they would be the scrapes themselves.
     let metrics = ServerMetrics::register(&Registry::new()).map_err(std::io::Error::other)?;
-    let server = Server::start(listener, routes(subject), metrics)?;
+    let server = Server::start(listener, routes, metrics).map_err(std::io::Error::other)?;
     stop.cancelled().await;
     server.stop_accepting().await;
     server.finish_connections();
@@ -129,13 +130,13 @@ async fn serve(listener: Listener, subject: Subject, stop: CancellationToken) ->
     Ok(())
 }
 
-fn routes(subject: Subject) -> Router {
+fn routes(subject: Subject, guard: Guard) -> Router {
     let routes = Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(subject);
-    around(routes)
+    around(routes, guard)
 }
 
 fn status(good: bool) -> StatusCode {

@@ -11,20 +11,25 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub mod auth;
 mod check;
+mod descriptors;
+mod entry;
 pub mod fault;
 pub mod manual;
 mod memory;
+mod redis;
 mod section;
 pub mod sections;
 mod source;
 mod suggest;
 pub mod value;
 
+pub use auth::AuthConfig;
 pub use fault::{Fault, Faults};
 pub use sections::{GatewayConfig, IngestConfig, LimitsConfig, ProjectsConfig, RedisConfig, TelemetryConfig};
 pub use source::Origin;
-pub use value::{LogFilter, LogFormat, RedisUrl};
+pub use value::{ForwardedHeader, LogFilter, LogFormat, Network, Networks, OriginVerdict, Origins, RedisUrl};
 
 use section::Section;
 
@@ -41,6 +46,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// `[ingest]`
     pub ingest: IngestConfig,
+    /// `[auth]`
+    pub auth: AuthConfig,
     /// `[redis]`
     pub redis: RedisConfig,
     /// `[projects]`
@@ -90,6 +97,12 @@ impl Config {
         if faults.is_empty() { Ok(Loaded { config, origins }) } else { Err(Faults(faults)) }
     }
 
+    /// Whether services ask nobody for a credential. Then only this machine may reach them, and pages from this machine
+    /// only may use them.
+    pub fn is_open(&self) -> bool {
+        self.auth.is_open()
+    }
+
     /// Sets one value; none: there is no such key.
     fn set(&mut self, key: &str, value: &toml::Value) -> Option<(&'static str, Result<(), String>)> {
         let (section, name) = key.split_once('.')?;
@@ -97,14 +110,15 @@ impl Config {
         section.set(name, value)
     }
 
-    fn sections(&self) -> [&dyn Section; 6] {
-        [&self.gateway, &self.ingest, &self.redis, &self.projects, &self.limits, &self.telemetry]
+    fn sections(&self) -> [&dyn Section; 7] {
+        [&self.gateway, &self.ingest, &self.auth, &self.redis, &self.projects, &self.limits, &self.telemetry]
     }
 
-    fn sections_mut(&mut self) -> [&mut dyn Section; 6] {
+    fn sections_mut(&mut self) -> [&mut dyn Section; 7] {
         [
             &mut self.gateway,
             &mut self.ingest,
+            &mut self.auth,
             &mut self.redis,
             &mut self.projects,
             &mut self.limits,
@@ -114,6 +128,16 @@ impl Config {
 }
 
 impl Loaded {
+    /// The same without rights, whatever the sources say of them: for dev mode.
+    ///
+    /// # Errors
+    /// What cannot be then: an address that others reach.
+    pub fn opened(mut self) -> Result<Loaded, Faults> {
+        self.config.auth = AuthConfig::default();
+        let faults = check::whole(&self.config, &self.origins);
+        if faults.is_empty() { Ok(self) } else { Err(Faults(faults)) }
+    }
+
     /// The effective configuration as TOML, secrets redacted, each value with where it came from.
     pub fn show(&self) -> String {
         let sections: Vec<String> =

@@ -2,33 +2,53 @@
 //! around the routes of all services (guard, header limits, problems, `/openapi.json`).
 //!
 //! The loop is our own because upgraded sockets and the shutdown sequence need what `axum::serve` hides: the stream
-//! behind an upgrade, a closed listener while connections live on, and a count of what is left. HTTP/1.1 and HTTP/2
-//! with prior knowledge are served; extended CONNECT stays off. Limits on bodies are the services'.
+//! behind an upgrade, a closed listener while connections live on, and a count of what is left. HTTP/1.1 and HTTP/2 (by
+//! ALPN, or with prior knowledge) are served; extended CONNECT stays off. Limits on bodies are the services'.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 
+use self::guard::Guard;
 use crate::service::Service;
 
+pub mod admission;
 mod bind;
+pub mod client;
+pub mod entry;
 pub mod guard;
 mod headers;
 mod patience;
 pub mod problem;
+mod proxy_protocol;
+pub mod rights;
 mod serve;
+mod socket;
 mod stream;
+pub mod tls;
 pub mod upgraded;
 
 pub use bind::{BindError, Listener};
-pub use serve::{Server, ServerMetrics};
+pub use client::ClientAddress;
+pub use serve::{Server, ServerMetrics, StartError};
 
-/// Who sent the request: the address at the other end of its socket. Every request carries it as an extension.
+/// The address at the other end of the request's socket: the client's, or that of a proxy. Every request carries it as an
+/// extension. [`ClientAddress`] is the one for logs and limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// The routes of all `services` as one application for this machine alone: as [`app_behind`] with [`Guard::Open`].
+///
+/// # Panics
+///
+/// As [`app_behind`].
+pub fn app(services: &[Arc<dyn Service>]) -> Router {
+    app_behind(services, Guard::Open)
+}
 
 /// The routes of all `services` as one application: merged, described at `/openapi.json`, guarded, with problem bodies
 /// for whatever no route answers.
@@ -36,7 +56,7 @@ pub struct Peer(pub SocketAddr);
 /// # Panics
 ///
 /// When two services answer the same path and method, or name the same path's parameters differently.
-pub fn app(services: &[Arc<dyn Service>]) -> Router {
+pub fn app_behind(services: &[Arc<dyn Service>], guard: Guard) -> Router {
     let document: Arc<str> = openapi(services).to_json().expect("a document of strings is JSON").into();
     let mut routes = Router::new().route(
         "/openapi.json",
@@ -45,16 +65,17 @@ pub fn app(services: &[Arc<dyn Service>]) -> Router {
     for service in services {
         routes = routes.merge(service.router());
     }
-    around(routes)
+    around(routes, guard)
 }
 
-/// What stands around any set of routes, from the inside out: problems for unknown routes and methods, the guard, the
-/// limits on header fields, and a problem in place of a panic.
-pub(crate) fn around(routes: Router) -> Router {
+/// What stands around any set of routes, from the inside out: problems for unknown routes and methods, the word to
+/// connections that were refused, the guard, the limits on header fields, and a problem in place of a panic.
+pub(crate) fn around(routes: Router, guard: Guard) -> Router {
     routes
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(from_fn(guard::loopback_only))
+        .layer(from_fn(admission::told))
+        .layer(from_fn_with_state(Arc::new(guard), guard::guarded))
         .layer(from_fn(headers::limited))
         .layer(from_fn(problem::in_place_of_panics))
 }
@@ -70,6 +91,12 @@ pub fn openapi(services: &[Arc<dyn Service>]) -> utoipa::openapi::OpenApi {
     for service in services {
         document.merge(service.openapi());
     }
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token (JWT) or an API key. A service that runs open asks for none."));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    document.security = Some(vec![SecurityRequirement::new("bearer", std::iter::empty::<String>())]);
     document
 }
 

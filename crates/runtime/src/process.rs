@@ -10,7 +10,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Heartbeat, Subject};
 use crate::drain::{DrainTimes, Drained, Outcome, drain};
-use crate::http::{Listener, Server, ServerMetrics, app};
+use crate::http::entry::EntrySettings;
+use crate::http::guard::Guard;
+use crate::http::{Listener, Server, ServerMetrics, StartError, app_behind};
 use crate::readiness::{self, Readiness, SERVING};
 use crate::service::Service;
 
@@ -19,8 +21,12 @@ use crate::service::Service;
 pub struct Process {
     /// For the services.
     pub listener: Listener,
+    /// How connections come in to them, and who may ask.
+    pub entry: EntrySettings,
     /// For the admin port.
     pub admin: Listener,
+    /// Who may ask there.
+    pub admin_guard: Guard,
     /// One or several, on one listener.
     pub services: Vec<Arc<dyn Service>>,
     /// The store that readiness follows.
@@ -37,6 +43,9 @@ pub enum ServeError {
     /// A socket could not be watched, or a thread not be started.
     #[error("cannot serve: {0}")]
     Io(#[from] std::io::Error),
+    /// The listener cannot be served.
+    #[error("cannot serve: {0}")]
+    Start(#[from] StartError),
     /// Two metrics share a name.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -61,9 +70,10 @@ impl Process {
         tasks.spawn(readiness::follow(self.broker, readiness.clone(), background.clone()));
         tasks.close();
         // Bound to the function's end: it answers until the shutdown is over.
-        let _admin =
-            Admin::start(self.admin, Subject { heartbeat, readiness: readiness.clone(), registry: self.registry })?;
-        let server = Server::start(self.listener, app(&self.services), metrics)?;
+        let subject = Subject { heartbeat, readiness: readiness.clone(), registry: self.registry };
+        let _admin = Admin::start(self.admin, subject, self.admin_guard)?;
+        let app = app_behind(&self.services, self.entry.guard.clone());
+        let server = Server::start_with(self.listener, app, metrics, self.entry)?;
         readiness.set(SERVING, true, "");
         tracing::info!(address = %server.address(), services = names(&self.services), "serving");
         stop.await;

@@ -3,6 +3,7 @@
 //!
 //! Readiness closes nothing by itself. It is what load balancers ask; connections stay open while it is off.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ struct State {
     ready: bool,
     /// Why not, or a word on why.
     #[serde(skip_serializing_if = "str::is_empty")]
-    detail: &'static str,
+    detail: Cow<'static, str>,
 }
 
 /// The answer of `/readyz`: `{"ready": bool, "conditions": {name: {"ready": bool, "detail": text}}}`.
@@ -45,11 +46,11 @@ pub struct Report {
 
 impl Readiness {
     /// Sets a condition, adding it when it is new.
-    pub fn set(&self, name: &'static str, ready: bool, detail: &'static str) {
-        let state = State { ready, detail };
+    pub fn set(&self, name: &'static str, ready: bool, detail: impl Into<Cow<'static, str>>) {
+        let state = State { ready, detail: detail.into() };
         let before = self.0.lock().insert(name, state.clone());
         if before.as_ref().is_none_or(|before| before.ready != ready) {
-            tracing::info!(condition = name, ready, detail, "readiness changed");
+            tracing::info!(condition = name, ready, detail = %state.detail, "readiness changed");
         }
     }
 
@@ -96,9 +97,12 @@ async fn probe_always(broker: Arc<dyn Broker>, readiness: Readiness) {
                 readiness.set(BROKER, true, "");
             }
             failure => {
-                let detail = if failure.is_err() { "a probe did not come back in time" } else { "a probe failed" };
-                tracing::debug!(detail, "the store does not deliver");
-                if last_success.is_some_and(|at: Instant| at.elapsed() >= PROBE_GRACE) {
+                let detail = match failure {
+                    Ok(Err(error)) => Cow::Owned(error.to_string()),
+                    _ => Cow::Borrowed("a probe did not come back in time"),
+                };
+                tracing::debug!(%detail, "the store does not deliver");
+                if last_success.is_none_or(|at: Instant| at.elapsed() >= PROBE_GRACE) {
                     readiness.set(BROKER, false, detail);
                 }
             }

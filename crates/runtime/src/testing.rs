@@ -23,7 +23,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::http::{Listener, Server, ServerMetrics, app};
+use crate::http::client::ClientAddress;
+use crate::http::entry::EntrySettings;
+use crate::http::{Listener, Peer, Server, ServerMetrics, app_behind};
 use crate::service::Service;
 
 /// Answers probes when it is told to, else never.
@@ -95,7 +97,8 @@ impl Index for ProbedBroker {
 }
 
 /// A service with a few routes: `/word` (GET and POST), `/panic`, `/held` (answers when `release` is cancelled), `/drip`
-/// (never ends), `/large`, and `/up` (upgrades and echoes one byte).
+/// (never ends), `/large`, `/up` (upgrades and echoes one byte), and `/who` (the client, and whether the socket's peer is
+/// loopback).
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Example {
     /// Ends `/held`.
@@ -133,6 +136,7 @@ impl Service for Example {
             .route("/large", get(async || LARGE.as_str()))
             .route("/drip", get(move || std::future::ready(drip(dropped.clone().drop_guard()))))
             .route("/up", get(upgrade))
+            .route("/who", get(who))
     }
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {
@@ -157,6 +161,13 @@ impl Service for Example {
     fn open(&self) -> usize {
         usize::from(!self.ended.is_cancelled())
     }
+}
+
+async fn who(request: Request) -> String {
+    let extensions = request.extensions();
+    let client = extensions.get::<ClientAddress>().expect("every request has one");
+    let peer = extensions.get::<Peer>().expect("every request has one");
+    format!("{} {}", client.0, peer.0.ip().is_loopback())
 }
 
 async fn panics() -> &'static str {
@@ -189,9 +200,15 @@ async fn upgrade(request: Request) -> Response {
 
 /// An example service on a port of its own.
 pub(crate) fn serve(example: &Example) -> Server {
+    serve_with(example, EntrySettings::default())
+}
+
+/// The same behind an entry.
+pub(crate) fn serve_with(example: &Example, entry: EntrySettings) -> Server {
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let metrics = ServerMetrics::register(&Registry::new()).expect("a fresh registry");
-    Server::start(listener, app(&[Arc::new(example.clone())]), metrics).expect("a runtime")
+    let app = app_behind(&[Arc::new(example.clone())], entry.guard.clone());
+    Server::start_with(listener, app, metrics, entry).expect("a runtime")
 }
 
 /// A bare connection.

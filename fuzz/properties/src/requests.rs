@@ -45,6 +45,7 @@ pub(crate) fn frame(data: &[u8]) {
 fn written(request: &Request) -> Value {
     let (mut frame, reference) = match request {
         Request::Ping { reference } => (json!({"op": "ping"}), reference),
+        Request::Refresh { token, reference } => (json!({"op": "refresh", "token": token.0}), reference),
         Request::Unsubscribe { project, reference } => {
             (json!({"op": "unsubscribe", "project": project.as_str()}), reference)
         }

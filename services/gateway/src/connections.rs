@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidings_auth::{Reason, Refusal};
 use tidings_log::wake::Wake;
+use tidings_protocol::grant::Scope;
+use tidings_runtime::http::rights::Held;
 use tokio_util::task::TaskTracker;
 
 /// No drain yet.
@@ -45,9 +48,21 @@ pub(crate) struct Registered {
     connections: Connections,
     /// Its control.
     pub control: Arc<Control>,
+    /// The grant that it lives by.
+    pub held: Held,
 }
 
 impl Registered {
+    /// Why what reads one project must end: its grant has, or the right to read there was withdrawn.
+    pub(crate) fn refused(&self) -> Option<Refusal> {
+        if !self.held.has_news() {
+            return None;
+        }
+        let news = self.held.take_news();
+        let withdrawn = || Refusal { reason: Reason::NoRight, needed: Some(Scope::Read) };
+        news.ended.or_else(|| (!news.withdrawn.is_empty()).then(withdrawn))
+    }
+
     /// Whether the store is away.
     pub(crate) fn is_degraded(&self) -> bool {
         self.connections.is_degraded()
@@ -64,14 +79,14 @@ impl Drop for Registered {
 }
 
 impl Connections {
-    /// Registers a connection. One that comes while the gateway drains is told so at once.
-    pub(crate) fn register(&self, wake: Arc<Wake>) -> Registered {
+    /// Registers a connection, which lives by this grant. One that comes while the gateway drains is told so at once.
+    pub(crate) fn register(&self, wake: Arc<Wake>, held: Held) -> Registered {
         let control = Arc::new(Control { wake, retry_after_ms: AtomicU64::new(NOT_DRAINING) });
         self.0.open.lock().push(control.clone());
         if self.0.draining.load(Ordering::Acquire) {
             control.retry_after_ms.store(0, Ordering::Release);
         }
-        Registered { connections: self.clone(), control }
+        Registered { connections: self.clone(), control, held }
     }
 
     /// Where the tasks of connections are counted.

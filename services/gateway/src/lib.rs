@@ -6,6 +6,7 @@
 mod connections;
 mod encodings;
 mod http;
+mod limits;
 mod metrics;
 mod openapi;
 mod shared;
@@ -16,12 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus::Registry;
 use tidings_broker::Broker;
 use tidings_log::hub::{Hub, HubSettings, TOPICS_MAX};
-use tidings_runtime::config::GatewayConfig;
+use tidings_protocol::grant::Scope;
+use tidings_runtime::config::Config;
+use tidings_runtime::http::rights::{self, Rights};
 use tidings_runtime::service::Service;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,6 +34,7 @@ use utoipa_axum::routes;
 
 use crate::connections::Connections;
 use crate::http::summaries::Summaries;
+use crate::limits::Limits;
 use crate::shared::{Settings, Shared};
 
 /// What the server calls itself.
@@ -46,15 +51,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a gateway over this broker; it works until it is drained. Must be called on a tokio runtime.
+    /// Starts a gateway over this broker, for those who have the rights; it works until it is drained. Must be called on a
+    /// tokio runtime. `limits` are those of the process, registered.
     ///
     /// # Errors
     /// When the registry has a gateway's metrics already.
     pub fn new(
-        config: &GatewayConfig,
+        config: &Config,
         broker: Arc<dyn Broker>,
+        rights: Rights,
+        limits: tidings_limits::Metrics,
         registry: &Registry,
     ) -> Result<Gateway, prometheus::Error> {
+        let limits = Limits::new(config.limits.shared(), broker.quotas(), limits);
+        let config = &config.gateway;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let settings = HubSettings {
@@ -69,10 +79,13 @@ impl Gateway {
         let hub = Hub::new(broker.clone(), settings, tasks.clone(), tidings_log::metrics::Metrics::register(registry)?);
         tasks.spawn(hub.clone().run(stop.clone()));
         let connections = Connections::default();
+        tasks.spawn(limits.places().clone().run(stop.clone()));
         tasks.spawn(watch_store(broker, connections.clone(), stop.clone()));
         let shared = Arc::new(Shared {
             hub,
             connections,
+            rights,
+            limits,
             metrics: metrics::Metrics::register(registry)?,
             settings: Settings {
                 message_bytes_max: MESSAGE_BYTES_MAX,
@@ -86,16 +99,25 @@ impl Gateway {
     }
 
     fn documented(&self) -> OpenApiRouter {
-        OpenApiRouter::new()
-            .routes(routes!(ws::open))
+        let needing = |scope| from_fn_with_state(self.shared.rights.needing(scope), rights::check);
+        // Behind the check of rights, which says who asks.
+        let counting = || from_fn_with_state(self.shared.clone(), limits::count);
+        let of_a_project = OpenApiRouter::new()
             .routes(routes!(http::events::read))
             .routes(routes!(http::state::snapshot))
             .routes(routes!(http::state::sessions))
             .routes(routes!(http::state::session))
             .routes(routes!(http::state::logs))
-            .routes(routes!(http::projects::list))
             .routes(routes!(http::export::export))
-            .with_state(self.shared.clone())
+            .route_layer(counting())
+            .route_layer(needing(Some(Scope::Read)));
+        // These look for themselves at what each project allows.
+        let of_several = OpenApiRouter::new()
+            .routes(routes!(ws::open))
+            .routes(routes!(http::projects::list))
+            .route_layer(counting())
+            .route_layer(needing(None));
+        of_a_project.merge(of_several).with_state(self.shared.clone())
     }
 }
 

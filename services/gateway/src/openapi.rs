@@ -31,6 +31,15 @@ pub(crate) enum Refusals {
     /// The project's name or a parameter is refused
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
+    /// There is no credential, or none that is good: `WWW-Authenticate` says why
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(Problem),
+    /// The credential has no right to this
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// The caller asks too often, or has too much open: come back after `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    RateLimited(Problem),
     /// The store is away, or the gateway busy: come back after `Retry-After`
     #[response(status = 503, content_type = "application/problem+json")]
     Away(Problem),

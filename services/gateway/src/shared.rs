@@ -1,14 +1,19 @@
 //! What all handlers of a gateway share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_log::hub::{Hub, TopicHandle};
+use tidings_log::wake::Wake;
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::grant::{Grant, Scope};
 use tidings_protocol::project::Project;
 use tidings_runtime::http::problem::Refused;
+use tidings_runtime::http::rights::Rights;
 
-use crate::connections::Connections;
+use crate::connections::{Connections, Registered};
 use crate::http::summaries::Summaries;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 
 /// Settings of the gateway's faces.
@@ -30,6 +35,10 @@ pub(crate) struct Shared {
     pub hub: Hub,
     /// The open connections.
     pub connections: Connections,
+    /// Who may do what.
+    pub rights: Rights,
+    /// Who may have how much.
+    pub limits: Limits,
     /// Counters.
     pub metrics: Metrics,
     /// Settings.
@@ -51,9 +60,12 @@ impl Shared {
         self.hub.topic(project).map_err(|error| full(error).retry_after(BUSY_RETRY_S))
     }
 
-    /// A new stable viewer id, for who has no name of its own.
-    #[expect(clippy::unused_self, reason = "rights will name viewers by their credential")]
-    pub(crate) fn viewer_id(&self) -> String {
-        format!("v-{:016x}", rand::random::<u64>())
+    /// Registers something that stays open for who has this grant, and reads these projects by it. `wake` is woken when
+    /// the gateway or the rights have news.
+    pub(crate) fn register(&self, wake: Arc<Wake>, grant: Grant, reads: &[&Project]) -> Registered {
+        let needs = reads.iter().map(|project| ((*project).clone(), Scope::Read)).collect();
+        let woken = wake.clone();
+        let held = self.rights.hold(grant, needs, move || woken.wake());
+        self.connections.register(wake, held)
     }
 }

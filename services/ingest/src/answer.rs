@@ -10,6 +10,8 @@ use tidings_protocol::position::Position;
 use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_runtime::http::problem::Refused;
 
+use crate::rates::{self, OverLimit};
+
 /// What became of an event that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct EventResult {
@@ -84,6 +86,13 @@ impl From<Fault> for Rejected {
     }
 }
 
+impl From<OverLimit> for Rejected {
+    fn from(over: OverLimit) -> Rejected {
+        let problem = Problem::new(ErrorCode::RateLimited, rates::DETAIL);
+        Rejected { refused: Refused::from(problem).retry_after(over.seconds), hint: None }
+    }
+}
+
 impl IntoResponse for Rejected {
     fn into_response(self) -> Response {
         let mut response = self.refused.into_response();
@@ -102,9 +111,14 @@ fn retry_after_seconds(code: ErrorCode) -> Option<u32> {
         ErrorCode::Draining => Some(2),
         ErrorCode::MemoryPressure | ErrorCode::OverShare => Some(5),
         ErrorCode::NewerFormat => Some(30),
-        ErrorCode::ProducersFull => Some(60),
+        ErrorCode::DeletionsFull | ErrorCode::ProducersFull => Some(60),
         _ => None,
     }
+}
+
+/// Whether a refusal is definite, and of everything.
+pub(crate) fn is_untouched(refused: &SubmitError) -> bool {
+    !matches!(refused.why, Failure::OutcomeUnknown) && refused.results.iter().all(Option::is_none)
 }
 
 /// The code of a failure, and what people read.
@@ -112,6 +126,10 @@ pub(crate) fn failure(why: Failure) -> (ErrorCode, &'static str) {
     match why {
         Failure::Away => (ErrorCode::RedisAway, "the store is away; nothing of the rest was taken"),
         Failure::Busy => (ErrorCode::Busy, "too much waits to be written; nothing of the rest was taken"),
+        Failure::DeletionsFull => (
+            ErrorCode::DeletionsFull,
+            "as many sessions as may be were deleted while the log holds their events; retention makes room",
+        ),
         Failure::Draining => (ErrorCode::Draining, "this service is about to stop; nothing of the rest was taken"),
         Failure::Memory => (ErrorCode::MemoryPressure, "the store is out of memory; nothing of the rest was taken"),
         Failure::NewerFormat(_) => (ErrorCode::NewerFormat, "a newer version wrote the log; nothing was taken"),

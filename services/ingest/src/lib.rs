@@ -3,13 +3,17 @@
 //! Stateless: everything that outlives a request is in the store. HTTP is here; numbers, group commit and unknown outcomes
 //! are `tidings_log::writer`'s, the rules of events `tidings_protocol::intake`'s.
 
+mod admin;
 mod answer;
 mod body;
 mod clock;
+mod delete;
 mod describe;
 mod lines;
 mod metrics;
 mod publish;
+mod rates;
+mod redaction;
 mod stream;
 mod unpack;
 mod windows;
@@ -17,6 +21,7 @@ mod windows;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus::Registry;
@@ -24,8 +29,10 @@ use tidings_broker::Broker;
 use tidings_log::janitor::{self, Activity, Janitor};
 use tidings_log::writer::budget::Budget;
 use tidings_log::writer::{self, Writers};
+use tidings_protocol::grant::Scope;
 use tidings_protocol::limits::EventLimits;
 use tidings_runtime::config::Config;
+use tidings_runtime::http::rights::{self, Rights};
 use tidings_runtime::service::Service;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use tidings_registry::SettingsReader;
 use windows::Windows;
 
 pub use answer::{EventResult, EventStatus, Published};
@@ -40,6 +48,17 @@ pub use answer::{EventResult, EventStatus, Published};
 /// The ingest service: its routes, the writers behind them, and the janitor of the logs that it writes.
 pub struct Ingest {
     inner: Arc<Inner>,
+}
+
+/// Why an ingest does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Metrics of these names are there already.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// The file that declares settings is faulty: all that is wrong with it.
+    #[error("the file of declared settings: {0}")]
+    Declared(String),
 }
 
 /// What handlers share.
@@ -52,6 +71,14 @@ pub(crate) struct Inner {
     /// What events may weigh that are to be written together.
     weight_max: usize,
     writers: Writers,
+    /// Who may do what.
+    rights: Rights,
+    /// Keys, members and settings as they are stored.
+    registry: Arc<dyn tidings_broker::registry::Registry>,
+    /// What is set for projects.
+    settings: SettingsReader,
+    finds: redaction::Finds,
+    rates: rates::Rates,
     connected: watch::Receiver<bool>,
     metrics: metrics::Metrics,
     /// Streams, the janitor and the watch for forks end when it is cancelled.
@@ -61,15 +88,23 @@ pub(crate) struct Inner {
 }
 
 impl Ingest {
-    /// An ingest on this store. Its janitor starts at once. Must be called within a Tokio runtime.
+    /// An ingest on this store, for those who have the rights. Its janitor starts at once. Must be called within a Tokio
+    /// runtime. `limits` are those of the process, registered.
     ///
     /// # Errors
-    /// When `registry` has another ingest's metrics already.
-    pub fn new(config: &Config, broker: Arc<dyn Broker>, registry: &Registry) -> Result<Ingest, prometheus::Error> {
+    /// When `registry` has another ingest's metrics already, or the file that declares settings is faulty.
+    pub fn new(
+        config: &Config,
+        broker: Arc<dyn Broker>,
+        rights: Rights,
+        limits: tidings_limits::Metrics,
+        registry: &Registry,
+    ) -> Result<Ingest, StartError> {
         let budget = Budget::new(config.ingest.requests_bytes_max());
         let activity = Activity::default();
         let settings = writer::Settings {
             dedupe: config.projects.dedupe_window(),
+            wait: config.projects.wait(),
             project_bytes_max: config.ingest.project_bytes_max(&config.limits),
             healing_time: config.ingest.healing,
             healing_bytes_max: config.ingest.healing_bytes_max,
@@ -78,6 +113,9 @@ impl Ingest {
         .answer_within(config.redis.response_timeout);
         let writer_metrics = writer::Metrics::register(registry)?;
         let connected = broker.connected();
+        let kept = broker.registry();
+        let declared = SettingsReader::new(kept.clone(), config.auth.declared_file.clone());
+        let declared = declared.map_err(|faults| StartError::Declared(faults.join("; ")))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let janitor = Janitor::new(
             broker.clone(),
@@ -88,17 +126,25 @@ impl Ingest {
             activity.clone(),
             janitor::Metrics::register(registry)?,
         );
+        let rates = rates::Rates::new(config.limits.shared(), broker.quotas(), limits);
         let http_metrics = metrics::Metrics::register(registry)?;
         tasks.spawn(janitor.run(stop.clone()));
         let writers = Writers::new(broker, settings, budget.clone(), activity, writer_metrics);
         let (watching, until) = (writers.clone(), stop.clone());
         tasks.spawn(async move { watching.watch(until).await });
+        let (reader, until) = (declared.clone(), stop.clone());
+        tasks.spawn(async move { until.run_until_cancelled(reader.keep()).await.unwrap_or(()) });
         let inner = Inner {
             limits: config.limits.events(),
             deadline: config.ingest.deadline,
             windows: Windows::new(config.ingest.windows_bytes_max(), budget.clone(), config.ingest.deadline),
             weight_max: settings.project_bytes_max,
             writers,
+            rights,
+            registry: kept,
+            settings: declared,
+            finds: redaction::Finds::register(registry)?,
+            rates,
             budget,
             connected,
             metrics: http_metrics,
@@ -109,7 +155,18 @@ impl Ingest {
     }
 
     fn routes(&self) -> OpenApiRouter {
-        OpenApiRouter::new().routes(routes!(publish::publish)).with_state(self.inner.clone())
+        let needing = |scope| from_fn_with_state(self.inner.rights.needing(Some(scope)), rights::check);
+        let publishing = OpenApiRouter::new().routes(routes!(publish::publish)).route_layer(needing(Scope::Publish));
+        let deleting = OpenApiRouter::new()
+            .routes(routes!(delete::project))
+            .routes(routes!(delete::session))
+            .routes(routes!(admin::keys::make, admin::keys::list))
+            .routes(routes!(admin::keys::revoke))
+            .routes(routes!(admin::members::list))
+            .routes(routes!(admin::members::put, admin::members::remove))
+            .routes(routes!(admin::settings::show, admin::settings::set))
+            .route_layer(needing(Scope::Admin));
+        publishing.merge(deleting).with_state(self.inner.clone())
     }
 }
 

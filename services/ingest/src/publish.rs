@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -78,7 +79,10 @@ const ENCODINGS: &str = "gzip, zstd";
             (`{line, id, position, status}` or `{line, error}`), then `{done, accepted, rejected}`.",
             content((answer::Published = "application/json"), (String = "application/x-ndjson"))),
         (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not from here.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The credential does not have the scope `publish` here; or it is not taken from here.",
+            body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "The body took too long.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 409, description = "A producer's sequence jumps, or it was replaced. `results` tell of the other events.",
@@ -88,6 +92,9 @@ const ENCODINGS: &str = "gzip, zstd";
             content_type = "application/problem+json"),
         (status = 422, description = "Events are not valid: nothing was appended.", body = ProblemBody,
             content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit of the project or of the API key: nothing was appended.",
+            body = ProblemBody, content_type = "application/problem+json",
+            headers(("Retry-After" = u32, description = "Seconds."))),
         (status = 431, description = "Header fields are too large.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 500, description = "The service failed.", body = ProblemBody, content_type = "application/problem+json"),
@@ -100,6 +107,7 @@ const ENCODINGS: &str = "gzip, zstd";
 )]
 pub(crate) async fn publish(
     State(inner): State<Arc<Inner>>,
+    Extension(grant): Extension<Grant>,
     project: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
@@ -107,7 +115,7 @@ pub(crate) async fn publish(
         let Ok(Path(project)) = project else {
             return Err(Rejected::new(ErrorCode::InvalidProject, "the project's name is not UTF-8"));
         };
-        taken(&inner, &project, request).await
+        taken(&inner, &project, grant, request).await
     };
     match answered.await {
         Ok(response) => {
@@ -133,7 +141,7 @@ pub(crate) struct Head {
     pub(crate) first_line: u64,
 }
 
-async fn taken(inner: &Arc<Inner>, project: &str, request: Request) -> Result<Response, Rejected> {
+async fn taken(inner: &Arc<Inner>, project: &str, grant: Grant, request: Request) -> Result<Response, Rejected> {
     let (parts, body) = request.into_parts();
     let head = match head(project, &parts.uri, &parts.headers) {
         Ok(head) => head,
@@ -144,20 +152,19 @@ async fn taken(inner: &Arc<Inner>, project: &str, request: Request) -> Result<Re
             return Err(rejected);
         }
     };
-    let grant = parts.extensions.get::<Grant>().cloned().unwrap_or_else(|| Grant::open("runner"));
-    if !grant.may_publish(&head.project) {
-        // The same as for a project that nobody may know of.
-        return Err(Rejected::new(ErrorCode::NotFound, "there is no such project"));
-    }
     if head.format == BodyFormat::Ndjson {
-        return stream::open(inner, head, body).await;
+        return stream::open(inner, head, grant, body).await;
     }
     let asked_first = asks_first(&parts.headers);
     let whole = body::whole(body, head.encoding, asked_first, inner).await?;
+    let settings = inner.settings(&head.project).await.map_err(|away| Rejected::from(&away))?;
     let began = Instant::now();
     let parsed = parse(inner, &head, &parts.headers, &whole.bytes);
     observe(&inner.metrics.parse_seconds, began);
-    let events = parsed?;
+    let mut events = parsed?;
+    for (index, event) in events.iter_mut().enumerate() {
+        inner.redact(&settings, event).map_err(|fault| fault.at(index as u64))?;
+    }
     // Events are held as they are stored from here on.
     drop(whole);
     let weight: usize = events.iter().map(Item::weight_of).sum();
@@ -165,9 +172,13 @@ async fn taken(inner: &Arc<Inner>, project: &str, request: Request) -> Result<Re
         return Err(too_heavy(inner.weight_max, weight).into());
     }
     let options = Options { deadline: tokio::time::Instant::now() + inner.deadline, jumps: Jumps::default() };
+    let counted = inner.count(&head.project, &grant, &settings, (events.len(), weight)).await?;
     let began = Instant::now();
     let outcomes = inner.writers.submit(&head.project, events, options).await;
     observe(&inner.metrics.append_seconds, began);
+    if outcomes.as_ref().is_err_and(answer::is_untouched) {
+        counted.give_back();
+    }
     answer::whole(outcomes)
 }
 

@@ -17,10 +17,14 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
+use tidings_auth::{Reason, Refusal};
 use tidings_log::writer::budget::Part;
 use tidings_log::writer::{Failure, Jumps};
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::grant::{Grant, Scope};
 use tidings_protocol::problem::FieldProblem;
+use tidings_runtime::http::rights::Held;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Inner;
@@ -48,7 +52,7 @@ const IDLE_MAX: Duration = Duration::from_mins(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers a stream: its task runs until the body ends, the client goes, or the service drains.
-pub(crate) async fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<Response, Rejected> {
+pub(crate) async fn open(inner: &Arc<Inner>, head: Head, grant: Grant, body: Body) -> Result<Response, Rejected> {
     if inner.stop.is_cancelled() {
         let (code, detail) = answer::failure(Failure::Draining);
         return Err(Rejected::new(code, detail));
@@ -62,7 +66,13 @@ pub(crate) async fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<R
     let window = inner.windows.take(head.encoding).await.ok_or_else(busy)?;
     let held = inner.budget.share(0).ok_or_else(busy)?;
     let (answers, answer_body) = answers::queue(inner.stop.clone());
+    let news = Arc::new(Notify::new());
+    let told = news.clone();
+    let needs = vec![(head.project.clone(), Scope::Publish)];
+    // Whoever is told before it listens finds the permit that was kept.
+    let right = Right { held: inner.rights.hold(grant, needs, move || told.notify_one()), news };
     let stream = Stream {
+        right,
         lines: Lines::new(inner.limits.line_bytes_max),
         unpacker: Unpacker::new(head.encoding),
         encoding: head.encoding,
@@ -82,7 +92,28 @@ pub(crate) async fn open(inner: &Arc<Inner>, head: Head, body: Body) -> Result<R
     Ok(([(header::CONTENT_TYPE, media_type)], answer_body).into_response())
 }
 
+/// The right to publish, and how one learns that it has ended.
+struct Right {
+    held: Held,
+    news: Arc<Notify>,
+}
+
+impl Right {
+    /// Waits until it has ended. Cancel safe.
+    async fn ended(&self) -> Refusal {
+        loop {
+            self.news.notified().await;
+            let news = self.held.take_news();
+            let withdrawn = || Refusal { reason: Reason::NoRight, needed: Some(Scope::Publish) };
+            if let Some(refusal) = news.ended.or_else(|| (!news.withdrawn.is_empty()).then(withdrawn)) {
+                return refusal;
+            }
+        }
+    }
+}
+
 struct Stream {
+    right: Right,
     inner: Arc<Inner>,
     head: Head,
     body: Body,
@@ -114,6 +145,10 @@ enum End {
     Idle,
     /// The log takes no more.
     Failed(Failure),
+    /// Over a limit for longer than a group may wait.
+    Limited,
+    /// The right to publish has ended.
+    Refused(Refusal),
 }
 
 impl Stream {
@@ -134,6 +169,7 @@ impl Stream {
             let first = tokio::select! {
                 frame = tokio::time::timeout(IDLE_MAX, self.body.frame()) => frame,
                 () = stop.cancelled() => return End::Failed(Failure::Draining),
+                refusal = self.right.ended() => return End::Refused(refusal),
             };
             let Ok(mut frame) = first else { return End::Idle };
             let end = loop {
@@ -222,6 +258,10 @@ impl Stream {
         if full.is_empty() {
             return None;
         }
+        // A stream that never pauses never waits for anything else.
+        if let Some(refusal) = self.right.ended().now_or_never() {
+            return Some(End::Refused(refusal));
+        }
         let deadline = Instant::now() + self.inner.deadline;
         // Its answers have their room before anything is appended: afterwards they could not be withheld.
         let budget = &self.inner.budget;
@@ -229,14 +269,17 @@ impl Stream {
             Ok(part) => part,
             Err(end) => return Some(end),
         };
-        let (answers, told) = full.append(&self.inner, &self.head, &mut self.jumps, deadline).await;
+        let (answers, told) = {
+            let grant = self.right.held.grant();
+            full.append(&self.inner, &self.head, &grant, &mut self.jumps, deadline).await
+        };
         self.count(told.accepted, told.rejected);
         // To shrink always works.
         part.resize(answers.len());
         if !answers.is_empty() && self.answers.send(answers, part).await == Err(Gone) {
             return Some(End::Gone);
         }
-        told.failed.map(End::Failed)
+        told.end
     }
 
     fn count(&mut self, accepted: u64, rejected: u64) {
@@ -249,6 +292,7 @@ impl Stream {
     /// The last line of the answer.
     async fn finish(mut self, end: End) {
         let mut out = Vec::new();
+        let refused;
         let error = match end {
             End::Gone => return,
             End::Body => None,
@@ -269,6 +313,11 @@ impl Stream {
             )),
             End::Idle => Some((ErrorCode::RequestTimeout, "nothing was sent for too long")),
             End::Failed(why) => Some(answer::failure(why)),
+            End::Limited => Some((ErrorCode::RateLimited, crate::rates::DETAIL)),
+            End::Refused(refusal) => {
+                refused = refusal.message();
+                Some((refusal.code(), refused.as_str()))
+            }
         };
         group::write_done(&mut out, self.accepted, self.rejected, error);
         // It is small, and what was held of a line is not needed any more.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_runtime::config::Sources;
 
-use crate::{demo, replay, tail};
+use crate::{admin, demo, replay, tail, token};
 
 /// Watch swarms of AI agents live.
 #[derive(Debug, Parser)]
@@ -34,6 +34,21 @@ pub(crate) enum Command {
     Replay(replay::Flags),
     /// Follow a project: pretty on a terminal, NDJSON in a pipe
     Tail(tail::Flags),
+    /// Make a token, from the secret that the services share
+    Token {
+        #[command(subcommand)]
+        action: token::Action,
+    },
+    /// API keys of a project: make, list, revoke
+    Key {
+        #[command(subcommand)]
+        action: admin::KeyAction,
+    },
+    /// Settings and members of a project
+    Project {
+        #[command(subcommand)]
+        action: admin::ProjectAction,
+    },
     /// Check the configuration, or show what is in effect
     Config {
         /// What to do
@@ -141,7 +156,7 @@ impl CommonFlags {
 }
 
 /// The process's environment, and perhaps a file.
-fn sources(file: Option<&PathBuf>) -> Sources {
+pub(crate) fn sources(file: Option<&PathBuf>) -> Sources {
     Sources { file: file.cloned(), environment: std::env::vars_os().collect(), flags: Vec::new() }
 }
 
@@ -167,7 +182,12 @@ mod tests {
             Command::Gateway(flags) | Command::All(flags) => flags.sources("gateway"),
             Command::Config { flags, .. } => flags.sources(),
             Command::Dev(flags) => flags.sources(),
-            Command::Demo(_) | Command::Replay(_) | Command::Tail(_) => panic!("a tool has no configuration"),
+            Command::Demo(_)
+            | Command::Replay(_)
+            | Command::Tail(_)
+            | Command::Token { .. }
+            | Command::Key { .. }
+            | Command::Project { .. } => panic!("a tool has no configuration"),
         };
         sources.flags
     }

@@ -6,6 +6,7 @@ pub(crate) mod backoff;
 pub(crate) mod draft;
 pub(crate) mod publisher;
 pub(crate) mod refusal;
+pub(crate) mod token;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Url};
 use tidings_protocol::project::Project;
+use token::Token;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +68,15 @@ impl Address {
         url
     }
 
+    /// A place below a project: each part is one segment of the path.
+    pub(crate) fn below(&self, project: &Project, parts: &[&str]) -> Url {
+        let mut url = self.0.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["v1", "projects", project.as_str()]).extend(parts);
+        }
+        url
+    }
+
     /// The page that shows a project.
     pub(crate) fn page(&self, project: &Project) -> String {
         format!("{self}/#{project}")
@@ -73,11 +84,12 @@ impl Address {
 }
 
 /// A client that follows no redirects (whoever answers is the server that was asked for) and gives up on a connection
-/// that does not stand. `silence`: how long an answer may pause before it counts as cut.
-pub(crate) fn http(silence: Duration) -> Result<Client, reqwest::Error> {
+/// that does not stand. It shows the token with each request. `silence`: how long an answer may pause before it counts as cut.
+pub(crate) fn http(silence: Duration, token: &Token) -> Result<Client, reqwest::Error> {
     Client::builder()
         .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
+        .default_headers(token.headers())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(silence)
         .tcp_nodelay(true)

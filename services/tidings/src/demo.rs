@@ -20,6 +20,7 @@ use ulid::Ulid;
 use crate::client::Address;
 use crate::client::draft::Draft;
 use crate::client::publisher::{News, Publisher};
+use crate::client::token::Token;
 use script::Script;
 
 /// Events in one request, at most.
@@ -37,6 +38,8 @@ pub(crate) struct Flags {
     /// The ingest's address
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     url: Address,
+    #[command(flatten)]
+    token: Token,
     /// The project to play into
     #[arg(long, default_value = "demo")]
     project: Project,
@@ -57,7 +60,7 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
     let seed = flags.seed.unwrap_or_else(|| rand::random_range(1..10_000));
     let run = Ulid::new().to_string().to_lowercase();
     let short = &run[run.len() - RUN_CHARS..];
-    let mut publisher = Publisher::new(&flags.url, &flags.project)?;
+    let mut publisher = Publisher::new(&flags.url, &flags.project, &flags.token)?;
     crate::tool::say(&introduction(flags, seed))?;
     let play = play(&mut publisher, Script::new(seed, short), flags.speed);
     let over = async {

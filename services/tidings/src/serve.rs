@@ -9,15 +9,17 @@ use anyhow::Context as _;
 use prometheus::Registry;
 use tidings_broker::Broker;
 use tidings_broker::memory::MemoryBroker;
-use tidings_broker::redis::{RedisBroker, RedisSettings};
+use tidings_broker::redis::RedisBroker;
 use tidings_gateway::Gateway;
 use tidings_ingest::Ingest;
 use tidings_runtime::config::{Config, Loaded};
 use tidings_runtime::drain::{DrainTimes, Outcome, Signals};
+use tidings_runtime::http::rights::Rights;
 use tidings_runtime::http::{BindError, Listener};
 use tidings_runtime::process::Process;
 use tidings_runtime::service::Service;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::banner;
 
@@ -40,7 +42,10 @@ pub(crate) async fn run(mode: Mode, loaded: &Loaded) -> anyhow::Result<()> {
     let (listener, admin) = bind(mode, loaded)?;
     let registry = registry()?;
     let broker = broker(mode, config)?;
-    let services = services(mode, config, &broker, &registry)?;
+    let rights = rights(config, &broker, &registry)?;
+    let services = services(mode, config, &broker, &rights, &registry)?;
+    // Until the process ends: keys change, and what is open may lose its right.
+    let _kept = AbortOnDropHandle::new(tokio::spawn(async move { rights.keep().await }));
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     if mode == Mode::Dev {
         let lines = banner::text(listener.address(), admin.address());
@@ -52,7 +57,12 @@ pub(crate) async fn run(mode: Mode, loaded: &Loaded) -> anyhow::Result<()> {
             DrainTimes { notice: config.gateway.drain_notice, total: config.gateway.drain }
         }
     };
-    let process = Process { listener, admin, services, broker, registry, drain };
+    let entry = match mode {
+        Mode::Ingest => config.ingest_entry(),
+        Mode::Gateway | Mode::All | Mode::Dev => config.gateway_entry(),
+    };
+    let admin_guard = config.admin_guard();
+    let process = Process { listener, entry, admin, admin_guard, services, broker, registry, drain };
     let (stop, force) = (CancellationToken::new(), CancellationToken::new());
     let hear = async {
         let signal = signals.next().await;
@@ -109,30 +119,37 @@ fn broker(mode: Mode, config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
         Mode::Gateway | Mode::Ingest | Mode::All => {
             let redis = &config.redis;
             tracing::info!(url = redis.url.redacted(), prefix = redis.prefix.as_str(), "using redis");
-            Ok(Arc::new(RedisBroker::connect(&RedisSettings {
-                prefix: redis.prefix.as_str().to_owned(),
-                response_timeout: redis.response_timeout,
-                connect_timeout: redis.connect_timeout,
-                ping_interval: redis.ping,
-                ..RedisSettings::new(redis.url.expose())
-            })?))
+            Ok(Arc::new(RedisBroker::connect(&redis.settings())?))
         }
     }
 }
 
-/// The services of a mode, on one store and one registry.
+/// Who may do what; one for all services of the process.
+fn rights(config: &Config, broker: &Arc<dyn Broker>, registry: &Registry) -> anyhow::Result<Rights> {
+    let told = |faults: Vec<(&'static str, String)>| {
+        let faults: Vec<String> = faults.into_iter().map(|(key, message)| format!("{key}: {message}")).collect();
+        anyhow::anyhow!(faults.join("; "))
+    };
+    // The configuration was checked; only a file that was changed since can be at fault.
+    let authenticator = config.auth.authenticator(tidings_registry::stores(broker.registry())).map_err(told)?;
+    Ok(Rights::new(authenticator, registry)?)
+}
+
+/// The services of a mode, on one store, with one set of rights and one registry.
 fn services(
     mode: Mode,
     config: &Config,
     broker: &Arc<dyn Broker>,
+    rights: &Rights,
     registry: &Registry,
 ) -> anyhow::Result<Vec<Arc<dyn Service>>> {
+    let limits = tidings_limits::Metrics::register(registry)?;
     let mut services: Vec<Arc<dyn Service>> = Vec::new();
     if matches!(mode, Mode::Gateway | Mode::All | Mode::Dev) {
-        services.push(Arc::new(Gateway::new(&config.gateway, broker.clone(), registry)?));
+        services.push(Arc::new(Gateway::new(config, broker.clone(), rights.clone(), limits.clone(), registry)?));
     }
     if matches!(mode, Mode::Ingest | Mode::All | Mode::Dev) {
-        services.push(Arc::new(Ingest::new(config, broker.clone(), registry)?));
+        services.push(Arc::new(Ingest::new(config, broker.clone(), rights.clone(), limits, registry)?));
     }
     Ok(services)
 }

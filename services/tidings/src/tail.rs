@@ -20,6 +20,7 @@ use tokio::io::{AsyncWriteExt as _, Stdout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Address;
+use crate::client::token::Token;
 use crate::terminal::{self, Screen};
 use follow::{Follower, Item};
 use lines::Lines;
@@ -39,6 +40,8 @@ pub(crate) struct Flags {
     /// The gateway's address
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     url: Address,
+    #[command(flatten)]
+    token: Token,
     /// Where to start: now, start, a time back like -10m, or a position
     #[arg(long, value_name = "PLACE", default_value = "now", allow_hyphen_values = true, value_parser = place)]
     after: String,
@@ -114,7 +117,7 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
         }
         Format::Ndjson => Box::new(Lines::default()),
     };
-    let mut follower = Follower::new(flags.url.events(&flags.project), &flags.query())?;
+    let mut follower = Follower::new(flags.url.events(&flags.project), &flags.query(), &flags.token)?;
     let mut stdout = tokio::io::stdout();
     let ended = loop {
         let item = tokio::select! {

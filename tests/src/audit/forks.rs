@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Audit, CAUSES, Tally};
-use crate::place::Place;
 use crate::runner::Ledger;
 use crate::viewer::Record;
+use crate::viewer::record::Told;
 
 /// What a loss may be excused by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,24 +17,26 @@ pub enum Excuse {
 }
 
 impl Audit {
-    /// Compares records with the ledger. An event may be told again only if it is marked as told before; positions grow
-    /// within a branch; whoever was told of two branches was told of the fork.
+    /// Compares records with the ledger. An event may be told again only if it is marked as told before, or, on another
+    /// branch, to who came back by another connection meanwhile; positions grow within a branch; whoever was told of two
+    /// branches was told of the fork.
     pub fn across_forks(records: &[Record], ledger: &Ledger, excuse: Excuse) -> Audit {
         let acknowledged = ledger.acknowledged();
         let mut audit = Audit::default();
         for (index, record) in records.iter().enumerate() {
             let mut tally = Tally { viewers: 1, connections: record.connections, ..Tally::default() };
             let complain = |what: String| format!("{} {index}: {what}", record.kind.as_str());
-            let mut told: HashMap<&str, Place> = HashMap::new();
+            let mut told: HashMap<&str, &Told> = HashMap::new();
             let mut last = record.start.unwrap_or_default();
             let mut branches = vec![];
             for event in &record.told {
                 tally.told += 1;
-                if let Some(before) = told.insert(&event.id, event.place)
+                if let Some(before) = told.insert(&event.id, event)
                     && !event.marked
+                    && (before.connection == event.connection || before.place.branch == event.place.branch)
                 {
                     tally.duplicated += 1;
-                    let what = format!("{} told at {before} and, unmarked, at {}", event.id, event.place);
+                    let what = format!("{} told at {} and, unmarked, at {}", event.id, before.place, event.place);
                     audit.complaints.push(complain(what));
                 }
                 if event.place.branch == last.branch && event.place.n <= last.n {

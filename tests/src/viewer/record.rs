@@ -14,6 +14,8 @@ pub struct Told {
     pub place: Place,
     /// It came with a former position, or marked as told before.
     pub marked: bool,
+    /// Over which connection it came, counted from 1.
+    pub connection: usize,
 }
 
 /// Everything that one viewer was told.
@@ -129,7 +131,12 @@ impl Record {
 
     fn take(&mut self, event: &Event) {
         let place = place(&event.position);
-        self.told.push(Told { id: event.id.clone(), place, marked: event.was || event.seen });
+        self.told.push(Told {
+            id: event.id.clone(),
+            place,
+            marked: event.was || event.seen,
+            connection: self.connections,
+        });
         if self.keeps_events {
             self.texts.push(event.json.clone());
         }

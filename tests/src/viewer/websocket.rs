@@ -30,13 +30,32 @@ impl Connection {
         let stream = TcpStream::connect(gateway).await?;
         Connection::over(stream, gateway).await
     }
+
+    /// Connects with a token.
+    pub async fn open_as(gateway: SocketAddr, token: &str) -> anyhow::Result<Connection> {
+        let stream = TcpStream::connect(gateway).await?;
+        let authorization = format!("Bearer {token}");
+        let headers = [("sec-websocket-protocol", "tidings.v1"), ("authorization", authorization.as_str())];
+        Connection::over_with(stream, gateway, &headers).await
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Shakes hands over a stream to a gateway.
     pub async fn over(stream: S, gateway: SocketAddr) -> anyhow::Result<Connection<S>> {
+        Connection::over_with(stream, gateway, &[("sec-websocket-protocol", "tidings.v1")]).await
+    }
+
+    /// The same with these headers.
+    pub async fn over_with(
+        stream: S,
+        gateway: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> anyhow::Result<Connection<S>> {
         let mut request = format!("ws://{gateway}/v1/ws").into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", "tidings.v1".parse()?);
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse()?);
+        }
         let config =
             WebSocketConfig::default().read_buffer_size(READ_BYTES).max_message_size(None).max_frame_size(None);
         let (socket, answer) =

@@ -215,13 +215,8 @@ async fn bad_frames_are_refused_by_name_and_without_effect() {
     connection.hear_until("pong", |said| matches!(said, Said::Other(op) if op == "pong").then_some(())).await;
 
     assert_eq!(closed_after(gateway, Message::text("x".repeat(65 * KIB))).await, 1009, "an oversized frame");
-    let garbage = |first: u8, length: &[u8], payload: &[u8]| {
-        // A zero mask leaves the payload as it is.
-        [&[first], length, &[0; 4], payload].concat()
-    };
-    let gigabyte = [&[MASKED | LENGTH_64], &(1u64 << 30).to_be_bytes()[..]].concat();
     for (what, bytes, extension, expected) in [
-        ("a header of a gigabyte", garbage(0x81, &gigabyte, b""), "", 1009),
+        ("a header of a gigabyte", gigabyte_frame(), "", 1009),
         ("text that is not UTF-8", garbage(0x81, &[MASKED | 2], b"\xff\xfe"), "", 1007),
         ("an unmasked frame", b"\x81\x02hi".to_vec(), "", 1002),
         ("an unknown opcode", garbage(0x83, &[MASKED], b""), "", 1002),
@@ -233,8 +228,18 @@ async fn bad_frames_are_refused_by_name_and_without_effect() {
     assert_no_effect(&cluster).await;
 }
 
+/// A masked frame; a zero mask leaves the payload as it is.
+fn garbage(first: u8, length: &[u8], payload: &[u8]) -> Vec<u8> {
+    [&[first], length, &[0; 4], payload].concat()
+}
+
+/// The header of a frame of a gigabyte.
+pub(crate) fn gigabyte_frame() -> Vec<u8> {
+    garbage(0x81, &[&[MASKED | LENGTH_64], &(1u64 << 30).to_be_bytes()[..]].concat(), b"")
+}
+
 /// A masked, compressed text frame that fits the limit on frames, and unpacks to far more.
-fn deflate_bomb() -> Vec<u8> {
+pub(crate) fn deflate_bomb() -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(&vec![b' '; 32 * MIB]).expect("a Vec takes all");
     let payload = encoder.finish().expect("a Vec takes all");
@@ -243,7 +248,7 @@ fn deflate_bomb() -> Vec<u8> {
 }
 
 /// Shakes hands by hand, sends these bytes, and returns the code of the close frame that comes back.
-async fn closed_after_bytes(gateway: &Service, extension: &str, bytes: &[u8]) -> u16 {
+pub(crate) async fn closed_after_bytes(gateway: &Service, extension: &str, bytes: &[u8]) -> u16 {
     within("the close", async {
         let mut socket = TcpStream::connect(gateway.address()).await.expect("the gateway listens");
         let request = format!(

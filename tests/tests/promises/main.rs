@@ -8,12 +8,20 @@ use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::viewer::{Kind, Plan, Viewers};
 
 mod bad_input;
+mod deletion;
 mod failover;
 mod falling_behind;
+mod memory;
 mod nothing_is_lost;
 mod readiness;
+mod redis_tls;
+mod replicas;
 mod retention;
+mod sentinel;
 mod snapshots;
+mod store_lost;
+mod storms;
+mod tls;
 mod trouble;
 
 /// Fifty viewers.

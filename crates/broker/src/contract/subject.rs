@@ -11,6 +11,7 @@ use crate::memory::MemoryBroker;
 use crate::quota::Quotas;
 use crate::redis::server::RedisServer;
 use crate::redis::{RedisBroker, RedisSettings};
+use crate::registry::Registry;
 
 /// Where the suite's clocks begin.
 const START_MS: u64 = 1_763_630_000_000;
@@ -22,6 +23,9 @@ pub trait Subject: Send + Sync {
 
     /// Its shared limits.
     fn quotas(&self) -> Arc<dyn Quotas>;
+
+    /// Its keys, members and settings.
+    fn registry(&self) -> Arc<dyn Registry>;
 
     /// Its clock.
     fn clock(&self) -> &ManualClock;
@@ -60,6 +64,10 @@ impl Subject for MemorySubject {
     }
 
     fn quotas(&self) -> Arc<dyn Quotas> {
+        Arc::new(self.broker.clone())
+    }
+
+    fn registry(&self) -> Arc<dyn Registry> {
         Arc::new(self.broker.clone())
     }
 
@@ -122,6 +130,10 @@ impl Subject for RedisSubject {
     }
 
     fn quotas(&self) -> Arc<dyn Quotas> {
+        Arc::new(self.broker.clone())
+    }
+
+    fn registry(&self) -> Arc<dyn Registry> {
         Arc::new(self.broker.clone())
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn fresh() -> Branch {
 pub(crate) fn plain(count: u32) -> AppendBatch {
     let events = (0..count).map(|n| wire::Event { json: format!("{{\"n\":{n}}}").into(), ..wire::Event::default() });
     let payload = wire::Batch { events: events.collect() }.encode_to_vec();
-    AppendBatch { payload: payload.into(), count, ids: Vec::new(), producers: Vec::new() }
+    AppendBatch { payload: payload.into(), count, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() }
 }
 
 /// One event of about this many bytes.
@@ -96,7 +96,9 @@ impl Writer {
             branch: self.branch,
             fresh: fresh(),
             batch,
+            delete: false,
             dedupe: self.dedupe,
+            wait: None,
         }
     }
 

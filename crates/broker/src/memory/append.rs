@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tidings_protocol::entry::{Body, Entry, EntryError, ForkKind, ForkNote};
-use tidings_protocol::head::{Fork, LOG_FORMAT};
+use tidings_protocol::head::{Fork, LOG_FORMAT, Tombstone, bury};
 use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::wire;
 
@@ -48,25 +48,30 @@ impl LogData {
         let fork = if opens { self.open(now_ms, incarnation, call.fresh, limits) } else { None };
 
         // L4.2: the same number, the same answer.
+        let acts = batch.is_some() || call.delete;
         let writer = self.writers.get(&call.writer).copied();
-        if let (Some(_), Some(known)) = (&batch, writer.filter(|known| known.number == call.number)) {
+        if let Some(known) = writer.filter(|known| acts && known.number == call.number) {
             return Ok((Answer::Appended { last: known.last, count: known.count, publish_error: None }, fork));
         }
 
         // L4.3: the branch, then the order of the writer's numbers.
-        let named = !call.branch.is_none() || batch.is_some();
+        let named = !call.branch.is_none() || acts;
         if named && (opens || call.branch != self.branch) {
             let answer = writer.map(|known| (known.last, known.count));
             let number = writer.map_or(0, |known| known.number);
             return Ok((Answer::Heal(Box::new(Heal { head: self.head(incarnation), number, answer })), fork));
         }
-        let Some((batch, events)) = batch else {
+        if !acts {
             return Ok((Answer::Synced(Box::new(self.head(incarnation))), fork));
-        };
+        }
         let known = writer.map_or(0, |known| known.number);
         if call.number <= known {
             return Ok((Answer::Stale { last: known }, None));
         }
+        let Some((batch, events)) = batch else {
+            let (answer, entry) = self.delete(now_ms, call, limits);
+            return Ok((answer, Some(entry)));
+        };
 
         // L4.4: ids, then producers.
         let log =
@@ -84,6 +89,17 @@ impl LogData {
         if unknown > 0 && (self.producers.len() + unknown) as u64 > limits.producers_max {
             return Ok((Answer::ProducersFull, None));
         }
+        // L19: a tombstone for each session that is deleted.
+        let first = self.next(now_ms, u64::from(batch.count));
+        let at = |index: u32| first.back(u64::from(batch.count - 1 - index));
+        let mut tombstones = self.tombstones.clone();
+        for deletion in &batch.deletions {
+            let (session, was) = (deletion.session.clone(), deletion.was.clone());
+            bury(&mut tombstones, Tombstone { session, position: at(deletion.index), was });
+        }
+        if !batch.deletions.is_empty() && tombstones.len() > limits.tombstones_max {
+            return Ok((Answer::DeletionsFull, None));
+        }
 
         // L4.5 and L4.6: the entry, and the books.
         let last = self.next(now_ms, u64::from(batch.count));
@@ -94,7 +110,7 @@ impl LogData {
             producer.used_ms = last.ms();
         }
         self.producers.extend(producers);
-        let at = |index: u32| last.back(u64::from(batch.count - 1 - index));
+        self.tombstones = tombstones;
         let ids = batch.ids.iter().map(|(index, id)| (Arc::from(id.as_str()), at(*index))).collect();
         self.ids.remember(last.ms(), ids, call.dedupe);
         Ok((Answer::Appended { last, count: batch.count, publish_error: None }, Some(entry)))
@@ -108,13 +124,27 @@ impl LogData {
             self.branch = fresh;
             return None;
         }
-        let note = ForkNote { closed: self.branch, survived: self.last, kind: ForkKind::Failover };
+        Some(self.fork(now_ms, fresh, ForkKind::Failover, limits))
+    }
+
+    fn fork(&mut self, now_ms: u64, fresh: Branch, kind: ForkKind, limits: &Limits) -> Entry {
+        let note = ForkNote { closed: self.branch, survived: self.last, kind };
         self.branch = fresh;
         let from = self.next(now_ms, 1);
         self.forks.push(Fork { closed: note.closed, survived: note.survived, kind: note.kind, from });
         let over = self.forks.len().saturating_sub(limits.forks_max);
         self.forks.drain(..over);
-        Some(self.push(from, 0, note.to_text().len(), Body::Fork(note)))
+        self.push(from, 0, note.to_text().len(), Body::Fork(note))
+    }
+
+    /// Deletes the project (docs/log.md L19): a fork, behind which nothing of before is left, its own entry neither.
+    fn delete(&mut self, now_ms: u64, call: &AppendCall, limits: &Limits) -> (Answer, Entry) {
+        let entry = self.fork(now_ms, call.fresh, ForkKind::Deleted, limits);
+        let last = entry.position;
+        self.empty();
+        let writer = Writer { number: call.number, used_ms: last.ms(), last, count: 1 };
+        self.writers.insert(Arc::clone(&call.writer), writer);
+        (Answer::Appended { last, count: 1, publish_error: None }, entry)
     }
 
     /// The position of the last of `count` more events.
@@ -142,6 +172,7 @@ fn decode(batch: &AppendBatch) -> Result<Vec<wire::Event>, EntryError> {
         return Err(EntryError("count"));
     }
     let indexes = batch.ids.iter().map(|(index, _)| *index).chain(batch.producers.iter().map(|step| step.index));
+    let indexes = indexes.chain(batch.deletions.iter().map(|deletion| deletion.index));
     if indexes.max().is_some_and(|index| index >= batch.count) {
         return Err(EntryError("index"));
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_protocol::entry::{Body, Entry};
-use tidings_protocol::head::{Fork, Head, LOG_FORMAT};
+use tidings_protocol::head::{Fork, Head, LOG_FORMAT, Tombstone};
 use tidings_protocol::position::{Branch, Position};
 
 use super::ids::Ids;
@@ -29,6 +29,7 @@ pub struct LogData {
     pub(super) writers: HashMap<Arc<str>, Writer>,
     pub(super) producers: HashMap<String, Producer>,
     pub(super) ids: Ids,
+    pub(super) tombstones: Vec<Tombstone>,
     checkpoint: Position,
     version: u32,
     state: BTreeMap<String, Bytes>,
@@ -65,6 +66,7 @@ impl LogData {
             checkpoint: self.checkpoint,
             incarnation: incarnation.to_owned(),
             opened_under: self.opened_under.clone(),
+            tombstones: self.tombstones.clone(),
         }
     }
 
@@ -143,6 +145,12 @@ impl LogData {
         let (keep, limit_n) =
             if step.hard { (doubled(step.retention), u64::MAX) } else { (step.retention, step.to.n()) };
         let (trimmed, more) = self.trim(now_ms, keep, limit_n, limits);
+        let start = self.trimmed_to();
+        self.tombstones.retain(|tombstone| {
+            let waits =
+                !tombstone.was.is_empty() && tombstone.position.ms().saturating_add(limits.tombstone_ms) >= start.ms();
+            tombstone.position.n() > start.n() || waits
+        });
         if !step.hard {
             self.checkpoint = step.to;
             self.version = step.version;
@@ -179,6 +187,18 @@ impl LogData {
             self.entries.pop_front();
         }
         (trimmed, false)
+    }
+
+    /// Leaves nothing but the books of writers and forks: the project was deleted at the last position.
+    pub(super) fn empty(&mut self) {
+        self.entries.clear();
+        self.producers.clear();
+        self.ids = Ids::default();
+        self.tombstones.clear();
+        self.state.clear();
+        (self.checkpoint, self.version) = (self.last, 0);
+        self.trimmed_bytes = self.total_bytes;
+        self.refused_until_ms = 0;
     }
 
     /// See [`Index::held_bytes`](crate::Index::held_bytes).

@@ -37,6 +37,24 @@ impl Keys {
         }
     }
 
+    /// Records of the project's API keys, by id.
+    pub(super) fn api_keys(&self, project: &Project) -> String {
+        self.of(project, "keys")
+    }
+
+    pub(super) fn members(&self, project: &Project) -> String {
+        self.of(project, "members")
+    }
+
+    pub(super) fn settings(&self, project: &Project) -> String {
+        self.of(project, "settings")
+    }
+
+    /// Whose key it is: a call brings an id alone. Of no project's slot.
+    pub(super) fn api_key(&self, id: &str) -> String {
+        format!("{}:key:{id}", self.prefix)
+    }
+
     pub(super) fn channel(&self, project: &Project) -> String {
         self.of(project, "bus")
     }
@@ -73,6 +91,10 @@ mod tests {
         let (keys, project) = (Keys::new("tidings"), "demo".parse().expect("a name"));
         assert_eq!(keys.project(&project).log, "tidings:{demo}:log");
         assert_eq!(keys.channel(&project), "tidings:{demo}:bus");
+        assert_eq!(keys.api_keys(&project), "tidings:{demo}:keys");
+        assert_eq!(keys.members(&project), "tidings:{demo}:members");
+        assert_eq!(keys.settings(&project), "tidings:{demo}:settings");
+        assert_eq!(keys.api_key("0a"), "tidings:key:0a");
         assert_eq!((keys.index(7), keys.lease(63)), ("tidings:index:07".into(), "tidings:lease:63".into()));
         assert_eq!((keys.rate("a:b"), keys.holds(7)), ("tidings:rate:a:b".into(), "tidings:holds:07".into()));
         assert_eq!(keys.probe("1f"), "tidings:probe:1f");

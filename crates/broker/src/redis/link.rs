@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, PushInfo, PushKind, RedisError,
-    RedisResult, TlsCertificates, Value, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue as _, PushInfo, PushKind,
+    RedisError, RedisResult, Value, cmd,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -19,8 +19,8 @@ use tracing::{info, warn};
 use super::errors::call_error;
 use super::script::{self, ScriptCall};
 use super::sentinel::Sentinels;
-use super::settings::{Place, RedisSettings, RedisSettingsError};
-use crate::{CallError, NothingWhy};
+use super::settings::{Certificates, Place, RedisSettings, RedisSettingsError};
+use crate::{CallError, NothingWhy, Wait};
 
 /// First and longest pause between two attempts to connect.
 const BACKOFF_MS: (u64, u64) = (20, 1_000);
@@ -29,7 +29,7 @@ const BACKOFF_MS: (u64, u64) = (20, 1_000);
 #[derive(Clone)]
 pub(super) struct Opener {
     pub(super) place: OpenAt,
-    pub(super) tls: TlsCertificates,
+    pub(super) tls: Certificates,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
     pub(super) ping_interval: Duration,
@@ -47,7 +47,7 @@ pub(super) enum OpenAt {
 impl Opener {
     /// By these settings.
     pub(super) fn new(settings: &RedisSettings) -> Result<Opener, RedisSettingsError> {
-        let place = match settings.place()? {
+        let place = match settings.checked()? {
             Place::Node(info) => OpenAt::Node(info),
             Place::Sentinels { nodes, name, primary } => {
                 OpenAt::Primary(Arc::new(Sentinels::new(nodes, name)), primary)
@@ -55,7 +55,7 @@ impl Opener {
         };
         Ok(Opener {
             place,
-            tls: settings.certificates(),
+            tls: settings.tls.clone(),
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             ping_interval: settings.ping_interval,
@@ -69,26 +69,26 @@ impl Opener {
         }
     }
 
-    /// Returns when the sentinels name another primary than when this was called.
-    pub(super) async fn moved(&self) -> RedisError {
-        match &self.place {
-            OpenAt::Primary(sentinels, _) => sentinels.moved().await,
-            OpenAt::Node(_) => std::future::pending().await,
+    /// Returns when the sentinels name another primary than the one that this leads to.
+    pub(super) async fn moved(&self, link: &Opened) -> RedisError {
+        match (&self.place, &link.address) {
+            (OpenAt::Primary(sentinels, _), Some(address)) => sentinels.moved_from(address).await,
+            _ => std::future::pending().await,
         }
     }
 
     /// Opens a connection to a primary. `on_push` runs in the connection's task and must not block.
-    pub(super) async fn open(
-        &self,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> RedisResult<MultiplexedConnection> {
-        let info = match &self.place {
-            OpenAt::Node(info) => info.clone(),
-            OpenAt::Primary(sentinels, info) => info.clone().set_addr(sentinels.primary()?),
+    pub(super) async fn open(&self, on_push: impl Fn(PushInfo) + Send + Sync + 'static) -> RedisResult<Opened> {
+        let (info, address) = match &self.place {
+            OpenAt::Node(info) => (info.clone(), None),
+            OpenAt::Primary(sentinels, info) => {
+                let address = sentinels.primary()?;
+                (info.clone().set_addr(address.clone()), Some(address))
+            }
         };
         let mut connection = self.connect(info, on_push).await?;
         expect_primary(&mut connection).await?;
-        Ok(connection)
+        Ok(Opened { connection, address })
     }
 
     /// Opens a connection to this node.
@@ -105,7 +105,7 @@ impl Opener {
                 Ok::<(), std::convert::Infallible>(())
             });
         let client = match info.addr() {
-            ConnectionAddr::TcpTls { .. } => Client::build_with_tls(info, self.tls.clone())?,
+            ConnectionAddr::TcpTls { .. } => Client::build_with_tls(info, self.tls.read()?)?,
             _ => Client::open(info)?,
         };
         client.get_multiplexed_async_connection_with_config(&config).await
@@ -113,20 +113,48 @@ impl Opener {
 
     /// Asks at every interval whether the connection lives and leads to a primary; returns when it does not, or when the
     /// sentinels name another one.
-    pub(super) async fn watch(&self, connection: &mut MultiplexedConnection) -> RedisError {
+    pub(super) async fn watch(&self, link: &Opened) -> RedisError {
+        let mut connection = link.connection.clone();
         let asked = async {
             loop {
                 tokio::time::sleep(self.ping_interval).await;
                 // The response timeout bounds this: a frozen server looks like a dead one.
-                if let Err(error) = expect_primary(connection).await {
+                if let Err(error) = expect_primary(&mut connection).await {
                     return error;
                 }
             }
         };
         tokio::select! {
-            error = self.moved() => error,
+            error = self.moved(link) => error,
             error = asked => error,
         }
+    }
+}
+
+/// A connection to what was a primary when it was opened.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) connection: MultiplexedConnection,
+    /// As the sentinels named it; none: nobody names it.
+    address: Option<ConnectionAddr>,
+}
+
+/// Why a link is not up, for those who ask.
+pub(super) struct Trouble(Mutex<String>);
+
+impl Trouble {
+    pub(super) fn new() -> Trouble {
+        Trouble(Mutex::new("not connected yet".into()))
+    }
+
+    /// True: it is another one than before.
+    pub(super) fn set(&self, why: String) -> bool {
+        let mut known = self.0.lock();
+        std::mem::replace(&mut *known, why) != *known
+    }
+
+    pub(super) fn get(&self) -> String {
+        self.0.lock().clone()
     }
 }
 
@@ -161,17 +189,18 @@ pub(super) struct Commands {
     current: RwLock<Option<Arc<Live>>>,
     /// Whether there is one.
     pub(super) up: watch::Sender<bool>,
+    pub(super) trouble: Trouble,
 }
 
 /// One connection's life.
 struct Live {
-    connection: MultiplexedConnection,
+    link: Opened,
     broken: Arc<Notify>,
 }
 
 impl Commands {
     pub(super) fn new(opener: Opener) -> Commands {
-        Commands { opener, current: RwLock::new(None), up: watch::Sender::new(false) }
+        Commands { opener, current: RwLock::new(None), up: watch::Sender::new(false), trouble: Trouble::new() }
     }
 
     /// Keeps a connection until cancelled.
@@ -184,7 +213,11 @@ impl Commands {
                         backoff = Backoff::new();
                         self.serve(live).await;
                     }
-                    Err(error) => warn!(%error, "redis is away, will retry"),
+                    Err(error) => {
+                        if self.trouble.set(error.to_string()) {
+                            warn!(%error, "redis is away, will retry");
+                        }
+                    }
                 }
                 backoff.pause().await;
             }
@@ -202,11 +235,11 @@ impl Commands {
                 on_broken.notify_one();
             }
         };
-        let mut connection = self.opener.open(on_push).await?;
+        let mut link = self.opener.open(on_push).await?;
         for script in script::all() {
-            script.load().query_async::<Value>(&mut connection).await?;
+            script.load().query_async::<Value>(&mut link.connection).await?;
         }
-        Ok(Live { connection, broken })
+        Ok(Live { link, broken })
     }
 
     async fn serve(&self, live: Live) {
@@ -214,18 +247,19 @@ impl Commands {
         *self.current.write() = Some(Arc::clone(&live));
         self.up.send_replace(true);
         info!("redis commands connected");
-        let mut connection = live.connection.clone();
-        tokio::select! {
-            () = live.broken.notified() => warn!("redis closed the connection"),
-            error = self.opener.watch(&mut connection) => warn!(%error, "redis does not answer"),
-        }
+        let error = tokio::select! {
+            () = live.broken.notified() => "the connection was closed".to_owned(),
+            error = self.opener.watch(&live.link) => error.to_string(),
+        };
+        warn!(error, "redis commands disconnected");
+        self.trouble.set(error);
         *self.current.write() = None;
         self.up.send_replace(false);
     }
 
     fn current(&self) -> Result<MultiplexedConnection, CallError> {
         let current = self.current.read();
-        current.as_ref().map(|live| live.connection.clone()).ok_or(CallError::Nothing(NothingWhy::Away))
+        current.as_ref().map(|live| live.link.connection.clone()).ok_or(CallError::Nothing(NothingWhy::Away))
     }
 
     /// Calls a script, with its source if the server does not know it.
@@ -238,6 +272,26 @@ impl Commands {
             }
             answer => answer.map_err(|error| call_error(&error)),
         }
+    }
+
+    /// Calls a script and, right behind it in one pipeline, waits until replicas have what was written: the script's
+    /// answer, and how many of them do.
+    pub(super) async fn script_and_wait(&self, call: &ScriptCall, wait: Wait) -> Result<(Value, u64), CallError> {
+        let mut connection = self.current()?;
+        let mut waiting = cmd("WAIT");
+        waiting.arg(wait.replicas).arg(wait.timeout_ms);
+        let mut send = async |script: ::redis::Cmd| {
+            let mut both = ::redis::pipe();
+            both.add_command(script).add_command(waiting.clone());
+            let mut answers = connection.send_packed_commands(&both, 0, 2).await?.into_iter();
+            let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
+            Ok::<_, RedisError>((next()?, u64::from_redis_value(next()?)?))
+        };
+        let answer = match send(call.by_hash()).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => send(call.by_source()).await,
+            answer => answer,
+        };
+        answer.map_err(|error| call_error(&error))
     }
 
     /// Sends a plain command.

@@ -4,7 +4,7 @@ use ::redis::{FromRedisValue as _, Value};
 use bytes::Bytes;
 use prost::Message as _;
 use tidings_protocol::entry::{Body, Entry, ForkNote};
-use tidings_protocol::head::{Fork, Head, LOG_FORMAT};
+use tidings_protocol::head::{Fork, Head, LOG_FORMAT, Tombstone};
 use tidings_protocol::position::{LogId, Position};
 use tidings_protocol::wire;
 
@@ -95,6 +95,7 @@ pub(super) fn answer(value: Value) -> Reply<Option<Told>> {
         "refused" => Answer::Refused(refusals(items.items()?, items.items()?)?),
         "newer" => Answer::NewerFormat(items.parsed("format")?),
         "producers_full" => Answer::ProducersFull,
+        "deletions_full" => Answer::DeletionsFull,
         "over_share" => return Ok(None),
         _ => return Err(ReplyError("unknown answer")),
     };
@@ -129,6 +130,7 @@ fn head(mut items: Items) -> Reply<Head> {
         total_bytes: items.parsed("bytes")?,
         forks: items.text()?.lines().map(fork).collect::<Reply<_>>()?,
         checkpoint: items.parsed("checkpoint")?,
+        tombstones: items.text()?.lines().map(tombstone).collect::<Reply<_>>()?,
     })
 }
 
@@ -138,6 +140,10 @@ fn fork(line: &str) -> Reply<Fork> {
     let (note, from) = line.rsplit_once(' ').ok_or(malformed.clone())?;
     let ForkNote { closed, survived, kind } = ForkNote::from_text(note).map_err(|_| malformed.clone())?;
     Ok(Fork { closed, survived, kind, from: from.parse().map_err(|_| malformed)? })
+}
+
+fn tombstone(line: &str) -> Reply<Tombstone> {
+    Tombstone::from_text(line).map_err(|_| ReplyError("tombstone"))
 }
 
 /// What opens the answer of a read: its name, or why there is none.

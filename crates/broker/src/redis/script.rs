@@ -60,6 +60,8 @@ scripts! {
     TAKE = "take";
     /// What a holder holds, and its lease.
     HOLD = "hold";
+    /// Keys, members and settings of a project.
+    REGISTRY = "common" "registry";
 }
 
 /// A call in the making.

@@ -14,6 +14,28 @@ const PROGRAM_ENV: &str = "TIDINGS_TEST_REDIS_SERVER";
 /// Ports tried before giving up: another process may take a free one first.
 const ATTEMPTS: usize = 20;
 
+/// Stands for the port in arguments and in a sentinel's configuration.
+const PORT: &str = "{port}";
+
+/// A sentinel's configuration, which it writes too.
+const SENTINEL_FILE: &str = "sentinel.conf";
+
+/// What the account that services have at Redis may do, and no more (docs/operations.md). The tests with sentinels run with it.
+pub const RIGHTS: &str = "~tidings:* &tidings:* -@all +select +role +info +time +eval +evalsha +script|load +subscribe \
+    +unsubscribe +publish +wait +sadd +smembers +get +set +del +unlink +exists +pexpire +hget +hset +hmget +hgetall +hexists +hlen +hdel \
+    +hincrby +hrandfield +hscan +copy +wait +xadd +xtrim +xrange +xrevrange +xgroup|create +xgroup|destroy";
+
+/// What their account at sentinels may do.
+pub const SENTINEL_RIGHTS: &str =
+    "resetchannels &+switch-master -@all +subscribe +sentinel|master +sentinel|get-master-addr-by-name";
+
+/// What sentinels' account at Redis may do, and one replica's at its primary.
+pub const SENTINELS_RIGHTS: &str = "allchannels -@all +multi +slaveof +ping +exec +subscribe +config|rewrite +role \
+    +publish +info +client|setname +client|kill +script|kill +psync +replconf";
+
+/// The account of services.
+pub const USER: (&str, &str) = ("tidings", "s3cret");
+
 /// A running server.
 pub struct RedisServer {
     child: Child,
@@ -47,14 +69,30 @@ impl RedisServer {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         for _ in 0..ATTEMPTS {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
-            let port = free.local_addr().expect("a bound socket has an address").port();
-            drop(free);
+            let port = free_port();
             if let Some(child) = spawn(port, &folder, &args) {
                 return RedisServer { child, port, folder, args };
             }
         }
         panic!("redis-server did not start");
+    }
+
+    /// Starts a sentinel with this configuration, in which `{port}` stands for its port.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn sentinel(config: &str) -> RedisServer {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for _ in 0..ATTEMPTS {
+            let port = free_port();
+            let config =
+                format!("port {PORT}\nbind 127.0.0.1\nlogfile \"\"\n{config}\n").replace(PORT, &port.to_string());
+            std::fs::write(folder.path().join(SENTINEL_FILE), config).expect("the folder is ours");
+            if let Some(child) = spawn(port, &folder, &[]) {
+                return RedisServer { child, port, folder, args: Vec::new() };
+            }
+        }
+        panic!("redis-server --sentinel did not start");
     }
 
     /// Its address.
@@ -149,13 +187,24 @@ impl Drop for RedisServer {
     }
 }
 
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    free.local_addr().expect("a bound socket has an address").port()
+}
+
 /// A server that is ready, or none if it ended first.
 fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Option<Child> {
     let program = std::env::var(PROGRAM_ENV).unwrap_or_else(|_| "redis-server".into());
-    let mut child = Command::new(program)
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-        .args(["--save", "", "--enable-debug-command", "yes", "--logfile", "", "--loglevel", "notice"])
-        .args(args)
+    let mut command = Command::new(program);
+    if folder.path().join(SENTINEL_FILE).exists() {
+        command.args([SENTINEL_FILE, "--sentinel"]);
+    } else {
+        command
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--save", "", "--enable-debug-command", "yes", "--logfile", "", "--loglevel", "notice"])
+            .args(args.iter().map(|arg| arg.replace(PORT, &port.to_string())));
+    }
+    let mut child = command
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -164,7 +213,7 @@ fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Option<Child> {
         .expect("redis-server is installed");
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     while let Some(Ok(line)) = lines.next() {
-        if line.contains("Ready to accept connections") {
+        if line.contains("Ready to accept connections") || line.contains("Sentinel ID is") {
             // What it says later is read too, so that the pipe never fills.
             std::thread::spawn(move || lines.for_each(drop));
             return Some(child);
@@ -173,4 +222,21 @@ fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Option<Child> {
     let _ = child.kill();
     child.wait().expect("a child can be waited for");
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_lists_these_rights() {
+        let manual = include_str!("../../../../docs/operations.md");
+        let plain =
+            |text: &str| text.split_whitespace().filter(|word| *word != "resetchannels").collect::<Vec<_>>().join(" ");
+        for (user, rights) in [("tidings", RIGHTS), ("tidings-at-sentinels", SENTINEL_RIGHTS)] {
+            let head = format!("user {user} on >PASSWORD ");
+            let line = manual.lines().find_map(|line| line.strip_prefix(&head)).expect("a line for it");
+            assert_eq!(plain(line), plain(rights), "{user}");
+        }
+    }
 }

@@ -1,18 +1,26 @@
 //! How to reach Redis.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{ClientTlsConfig, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates};
+use ::redis::{Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates};
 
 use crate::clock::ManualClock;
+
+/// What stands between the scheme of a node and that of sentinels.
+const SENTINEL: &str = "+sentinel";
+
+/// Where sentinels listen unless told otherwise.
+const SENTINEL_PORT: u16 = 26_379;
 
 /// How to reach Redis, and what its keys are called. [`Debug`](fmt::Debug) leaves the URL out: it may hold a password.
 #[derive(Clone)]
 pub struct RedisSettings {
     /// `redis://[user:password@]host:port/db`, or `redis+sentinel://[user:password@]host:port,host:port/name/db` with the
-    /// addresses of sentinels and the name by which they know the primary. `rediss` instead of `redis`: by TLS.
+    /// addresses of sentinels and the name by which they know the primary. `rediss` instead of `redis`: by TLS, the
+    /// sentinels too. The account is the one at Redis.
     pub url: String,
     /// The account at the sentinels; none: they want none.
     pub sentinel: Account,
@@ -39,17 +47,18 @@ pub struct Account {
     pub password: Option<String>,
 }
 
-/// Certificates for connections to Redis, in PEM.
-#[derive(Clone, Default)]
+/// Files of certificates for connections to Redis, in PEM. They are read for every connection, so that renewed ones are
+/// taken without a restart.
+#[derive(Debug, Clone, Default)]
 pub struct Certificates {
     /// Of the authorities that the server's certificate is held against; none: the system's.
-    pub authorities: Option<Vec<u8>>,
+    pub authorities: Option<PathBuf>,
     /// Our certificate and its key, where the server asks for one.
-    pub own: Option<(Vec<u8>, Vec<u8>)>,
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where Redis is.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) enum Place {
     /// One address, whatever answers there.
     Node(ConnectionInfo),
@@ -64,15 +73,18 @@ pub(super) enum Place {
     },
 }
 
-/// A URL or prefix that cannot be used. The text of the URL is not repeated.
+/// A URL, prefix or certificate that cannot be used. The text of the URL is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedisSettingsError {
     /// Not a URL of a form that [`RedisSettings::url`] may have.
     #[error("redis url: {0}")]
-    Url(String),
+    Url(&'static str),
     /// An empty prefix, or one with other characters than `A-Z a-z 0-9 . _ : -`.
     #[error("redis prefix {0:?}: expected characters of A-Z a-z 0-9 . _ : -")]
     Prefix(String),
+    /// A file that cannot be read or holds no certificate or key.
+    #[error("redis certificates: {0}")]
+    Certificates(String),
 }
 
 impl RedisSettings {
@@ -90,60 +102,120 @@ impl RedisSettings {
         }
     }
 
-    /// Checks the settings, without any I/O.
-    pub(super) fn place(&self) -> Result<Place, RedisSettingsError> {
+    /// Checks the URL alone. No I/O.
+    pub fn check_url(&self) -> Result<(), RedisSettingsError> {
+        self.place().map(drop)
+    }
+
+    /// Whether connections are encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.url.starts_with("rediss")
+    }
+
+    /// Whether the URL names sentinels.
+    pub fn is_sentinel(&self) -> bool {
+        self.url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with(SENTINEL))
+    }
+
+    /// Checks all settings, and reads the files that they name; connects to nothing.
+    pub fn check(&self) -> Result<(), RedisSettingsError> {
+        self.checked().map(drop)
+    }
+
+    /// The same, and where Redis is.
+    pub(super) fn checked(&self) -> Result<Place, RedisSettingsError> {
         // A brace would move the hash tag away from the project's name.
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         if self.prefix.is_empty() || !self.prefix.bytes().all(allowed) {
             return Err(RedisSettingsError::Prefix(self.prefix.clone()));
         }
-        let Some((scheme, rest)) = self.url.split_once("+sentinel://") else {
-            return node(&self.url).map(Place::Node);
-        };
+        if self.is_tls() {
+            let read = self.tls.read().map_err(|error| RedisSettingsError::Certificates(error.to_string()))?;
+            // Parses them; where it would lead does not matter.
+            Client::build_with_tls("rediss://localhost", read)
+                .map_err(|error| RedisSettingsError::Certificates(error.to_string()))?;
+        }
+        self.place()
+    }
+
+    fn place(&self) -> Result<Place, RedisSettingsError> {
+        let (scheme, rest) = self.url.split_once("://").ok_or(RedisSettingsError::Url(
+            "expected redis://user:password@host:6379/0 or redis+sentinel://user:password@host:26379,host:26379/name/0",
+        ))?;
+        let (scheme, is_sentinel) = scheme.strip_suffix(SENTINEL).map_or((scheme, false), |scheme| (scheme, true));
+        if !matches!(scheme, "redis" | "rediss") {
+            return Err(RedisSettingsError::Url("its scheme must be redis or rediss, with +sentinel for sentinels"));
+        }
         let (account, places) = rest.rsplit_once('@').map_or(("", rest), |(account, places)| (account, places));
+        if account.contains(['/', '?', '#']) {
+            return Err(RedisSettingsError::Url("in user and password, write / as %2F, ? as %3F and # as %23"));
+        }
+        if places.contains(['?', '#']) {
+            return Err(RedisSettingsError::Url("takes no parameters behind ? or #"));
+        }
+        let account = if account.is_empty() { String::new() } else { format!("{account}@") };
         let (hosts, path) = places.split_once('/').unwrap_or((places, ""));
-        let (name, database) = path.split_once('/').unwrap_or((path, "0"));
+        if !is_sentinel {
+            return node(scheme, &account, hosts, path).map(Place::Node);
+        }
+        let (name, database) = path.split_once('/').unwrap_or((path, ""));
         if name.is_empty() {
             return Err(RedisSettingsError::Url(
-                "the sentinels' name of the primary is missing behind their addresses".into(),
+                "the sentinels' name of the primary is missing behind their addresses",
             ));
         }
-        let sentinel = |host: &str| {
-            let info = node(&format!("{scheme}://{}", with_port(host)))?;
-            let mut session = info.redis_settings().clone();
-            if let Some(username) = &self.sentinel.username {
-                session = session.set_username(username);
-            }
-            if let Some(password) = &self.sentinel.password {
-                session = session.set_password(password);
-            }
-            Ok(info.set_redis_settings(session))
-        };
-        let nodes = hosts.split(',').map(sentinel).collect::<Result<Vec<_>, RedisSettingsError>>()?;
-        let at = if account.is_empty() { String::new() } else { format!("{account}@") };
+        let nodes = hosts.split(',').map(|host| self.sentinel(scheme, host)).collect::<Result<Vec<_>, _>>()?;
         // Its address is not known yet.
-        let primary = node(&format!("{scheme}://{at}primary/{database}"))?;
+        let primary = node(scheme, &account, "primary", database)?;
         Ok(Place::Sentinels { nodes, name: name.to_owned(), primary })
     }
 
-    /// Certificates as the client library takes them.
-    pub(super) fn certificates(&self) -> TlsCertificates {
-        let own = self.tls.own.clone();
-        let client_tls = own.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
-        TlsCertificates { client_tls, root_cert: self.tls.authorities.clone() }
+    fn sentinel(&self, scheme: &str, host: &str) -> Result<ConnectionInfo, RedisSettingsError> {
+        let has_port = host.rsplit_once(']').map_or(host, |(_, behind)| behind).contains(':');
+        let at = if has_port { host.to_owned() } else { format!("{host}:{SENTINEL_PORT}") };
+        let info = node(scheme, "", &at, "")?;
+        let mut session = info.redis_settings().clone();
+        if let Some(username) = &self.sentinel.username {
+            session = session.set_username(username);
+        }
+        if let Some(password) = &self.sentinel.password {
+            session = session.set_password(password);
+        }
+        Ok(info.set_redis_settings(session))
     }
 }
 
-/// Sentinels listen at 26379 unless told otherwise.
-fn with_port(host: &str) -> String {
-    let bare = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
-    if bare.contains(':') { host.to_owned() } else { format!("{host}:26379") }
+impl Certificates {
+    /// Whether any file is named.
+    pub fn is_empty(&self) -> bool {
+        self.authorities.is_none() && self.own.is_none()
+    }
+
+    /// As the client library takes them.
+    pub(super) fn read(&self) -> std::io::Result<TlsCertificates> {
+        let read = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        };
+        let client_tls = match &self.own {
+            Some((cert, key)) => Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),
+            None => None,
+        };
+        Ok(TlsCertificates { client_tls, root_cert: self.authorities.as_deref().map(read).transpose()? })
+    }
 }
 
-fn node(url: &str) -> Result<ConnectionInfo, RedisSettingsError> {
-    let info = url.into_connection_info().map_err(|error| {
-        let why = error.detail().map_or_else(|| error.category().to_owned(), str::to_owned);
-        RedisSettingsError::Url(why)
+/// How to reach one node. `account` ends in an `@` or is empty.
+fn node(scheme: &str, account: &str, host: &str, database: &str) -> Result<ConnectionInfo, RedisSettingsError> {
+    if !database.is_empty() && database.parse::<u16>().is_err() {
+        return Err(RedisSettingsError::Url("the database at its end must be a number"));
+    }
+    if host.is_empty() || host.starts_with(':') || host.contains(|c: char| c == ',' || c.is_whitespace()) {
+        return Err(RedisSettingsError::Url("expected a host and perhaps a port, as in redis.example:6379"));
+    }
+    let url = format!("{scheme}://{account}{host}/{database}");
+    let info = url.into_connection_info().map_err(|_| {
+        RedisSettingsError::Url("an address is no host and port, or the account is not percent-encoded")
     })?;
     let session = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(info.set_redis_settings(session).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
@@ -152,5 +224,100 @@ fn node(url: &str) -> Result<ConnectionInfo, RedisSettingsError> {
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisSettings").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(url: &str) -> String {
+        let error = RedisSettings::new(url).check_url().expect_err("a fault").to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+        error
+    }
+
+    fn addresses(nodes: &[ConnectionInfo]) -> Vec<String> {
+        nodes.iter().map(|node| node.addr().to_string()).collect()
+    }
+
+    #[test]
+    fn a_node() {
+        let Ok(Place::Node(info)) = RedisSettings::new("redis://user:s3%2Fcret:@p@host:6380/3").place() else {
+            panic!("a node")
+        };
+        assert_eq!(info.addr().to_string(), "host:6380");
+        let session = info.redis_settings();
+        assert_eq!((session.username(), session.password(), session.db()), (Some("user"), Some("s3/cret:@p"), 3));
+        for sound in ["redis://h", "rediss://h:1/", "redis://[::1]:6379/0", "redis://:s3cret@h"] {
+            RedisSettings::new(sound).check_url().expect(sound);
+        }
+    }
+
+    #[test]
+    fn sentinels() {
+        let mut settings = RedisSettings::new("rediss+sentinel://user:s3cret@a,b:1,[::1],[::2]:7/hive/2");
+        settings.sentinel = Account { username: Some("watch".into()), password: Some("0ther".into()) };
+        let Ok(Place::Sentinels { nodes, name, primary }) = settings.place() else { panic!("sentinels") };
+        assert_eq!(addresses(&nodes), ["a:26379", "b:1", "::1:26379", "::2:7"]);
+        assert!(
+            nodes.iter().all(|node| matches!(node.addr(), ::redis::ConnectionAddr::TcpTls { insecure: false, .. }))
+        );
+        for node in &nodes {
+            // The sentinels know other accounts than Redis, and databases not at all.
+            let session = node.redis_settings();
+            assert_eq!((session.username(), session.password(), session.db()), (Some("watch"), Some("0ther"), 0));
+        }
+        assert_eq!(name, "hive");
+        let session = primary.redis_settings();
+        assert_eq!((session.username(), session.password(), session.db()), (Some("user"), Some("s3cret"), 2));
+        let Ok(Place::Sentinels { nodes, .. }) = RedisSettings::new("redis+sentinel://u:s3cret@a/hive").place() else {
+            panic!("sentinels")
+        };
+        assert_eq!(nodes[0].redis_settings().password(), None);
+    }
+
+    #[test]
+    fn every_fault_is_named_and_no_secret_shown() {
+        for (url, part) in [
+            ("s3cret@h", "expected redis://"),
+            ("http://u:s3cret@h", "scheme"),
+            ("sentinel+redis://u:s3cret@h/x", "scheme"),
+            ("redis://u:s3cret@", "a host and perhaps a port"),
+            ("redis://u:s3cret@:6379", "a host and perhaps a port"),
+            ("redis://u:s3cret@h:port", "no host and port"),
+            ("redis://u:s3cret@h:1:2", "no host and port"),
+            ("redis://u:s3cret@h1,h2", "a host and perhaps a port"),
+            ("redis://u:s3cret@h/x", "database"),
+            ("redis://u:s3cret@h/0/0", "database"),
+            ("redis://u:s3/cret@h", "%2F"),
+            ("rediss://u:s3cret@h/#insecure", "no parameters"),
+            ("redis://u:s3cret@h?protocol=3", "no parameters"),
+            ("redis+sentinel://u:s3cret@h:26379", "name of the primary"),
+            ("redis+sentinel://u:s3cret@h:26379//0", "name of the primary"),
+            ("redis+sentinel://u:s3cret@/hive", "a host and perhaps a port"),
+            ("redis+sentinel://u:s3cret@h1,,h2/hive", "a host and perhaps a port"),
+            ("redis+sentinel://u:s3cret@h1, h2/hive", "a host and perhaps a port"),
+            ("redis+sentinel://u:s3cret@h1:x,h2/hive", "no host and port"),
+            ("redis+sentinel://u:s3cret@h/hive/x", "database"),
+            ("redis+sentinel://u:s3cret@h/hive?x", "no parameters"),
+        ] {
+            let said = fault(url);
+            assert!(said.contains(part), "{url}: {said:?} lacks {part:?}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_looked_at_before_anything_starts() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("authority.pem");
+        let mut settings = RedisSettings::new("rediss://h");
+        settings.tls.authorities = Some(file.clone());
+        let error = settings.check().expect_err("no such file").to_string();
+        assert!(error.contains("authority.pem"), "{error}");
+        std::fs::write(&file, "-----BEGIN CERTIFICATE-----\n???\n-----END CERTIFICATE-----\n").expect("the file");
+        settings.check().expect_err("no certificate");
+        settings.url = "redis://h".into();
+        settings.check().expect("without TLS nobody asks");
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::link::{Backoff, Opener, expect_primary};
+use super::link::{Backoff, Opened, Opener, Trouble, expect_primary};
 use crate::{ReadError, Sink, Subscription};
 
 /// Channels in one SUBSCRIBE.
@@ -30,6 +30,7 @@ pub(super) struct Subscriber {
     changed: Notify,
     /// Whether all wanted channels are confirmed on a living connection.
     pub(super) up: watch::Sender<bool>,
+    pub(super) trouble: Trouble,
 }
 
 #[derive(Default)]
@@ -52,7 +53,8 @@ struct Channel {
 impl Subscriber {
     pub(super) fn new(opener: Opener) -> Arc<Subscriber> {
         let up = watch::Sender::new(false);
-        Arc::new(Subscriber { opener, routes: Mutex::default(), changed: Notify::new(), up })
+        let trouble = Trouble::new();
+        Arc::new(Subscriber { opener, routes: Mutex::default(), changed: Notify::new(), up, trouble })
     }
 
     /// Enters a sink for good: it is subscribed on every connection, and nobody waits for that.
@@ -114,10 +116,15 @@ impl Subscriber {
                 match Arc::clone(&self).serve().await {
                     // It had been up: begin with short pauses again.
                     Ok(error) => {
-                        warn!(%error, "redis subscriber connection lost");
+                        warn!(error, "redis subscriber disconnected");
+                        self.trouble.set(error);
                         backoff = Backoff::new();
                     }
-                    Err(error) => warn!(%error, "redis subscriber cannot connect, will retry"),
+                    Err(error) => {
+                        if self.trouble.set(error.to_string()) {
+                            warn!(%error, "redis subscriber cannot connect, will retry");
+                        }
+                    }
                 }
                 self.unlink();
                 backoff.pause().await;
@@ -131,7 +138,7 @@ impl Subscriber {
     async fn serve(self: Arc<Subscriber>) -> RedisResult<String> {
         let broken = Arc::new(Notify::new());
         let (router, on_broken) = (Arc::clone(&self), Arc::clone(&broken));
-        let mut connection = self
+        let mut link = self
             .opener
             .open(move |info| match info.kind {
                 PushKind::Disconnection => on_broken.notify_one(),
@@ -140,12 +147,12 @@ impl Subscriber {
             })
             .await?;
         let wanted = self.routes.lock().relink();
-        self.subscribe_all(&mut connection, &wanted).await?;
+        self.subscribe_all(&mut link.connection, &wanted).await?;
         self.linked();
 
         Ok(tokio::select! {
             () = broken.notified() => "closed by the server".to_owned(),
-            failed = self.follow(&mut connection) => {
+            failed = self.follow(&mut link) => {
                 let Err(error) = failed;
                 error.to_string()
             }
@@ -154,17 +161,17 @@ impl Subscriber {
 
     /// Brings the server's subscriptions to what is wanted, whenever that changes, and asks now and then whether the
     /// connection lives. One command at a time: the next one is sent when the last is answered.
-    async fn follow(&self, connection: &mut MultiplexedConnection) -> RedisResult<Infallible> {
+    async fn follow(&self, link: &mut Opened) -> RedisResult<Infallible> {
         loop {
             let (wanted, unwanted) = self.routes.lock().sort_dirty();
             for chunk in unwanted.chunks(CHANNELS_PER_COMMAND) {
-                connection.unsubscribe(chunk).await?;
+                link.connection.unsubscribe(chunk).await?;
             }
-            self.subscribe_all(connection, &wanted).await?;
+            self.subscribe_all(&mut link.connection, &wanted).await?;
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = tokio::time::sleep(self.opener.ping_interval) => expect_primary(connection).await?,
-                error = self.opener.moved() => return Err(error),
+                () = tokio::time::sleep(self.opener.ping_interval) => expect_primary(&mut link.connection).await?,
+                error = self.opener.moved(link) => return Err(error),
             }
         }
     }

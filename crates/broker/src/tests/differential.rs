@@ -22,21 +22,31 @@ use crate::redis::server::RedisServer;
 use crate::redis::{RedisBroker, RedisSettings};
 use crate::{
     Answer, AppendBatch, AppendCall, CallError, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, Index as _,
-    Log as _, Probe as _, ProducerStep, Retention, Sink, Span,
+    Log as _, Probe as _, ProducerStep, Retention, SessionDeletion, Sink, Span,
 };
 
 /// Histories, and calls in each. Small bounds below bring every limit in reach of a short history.
 const HISTORIES: u64 = 40;
 const CALLS: usize = 400;
-const LIMITS: Limits =
-    Limits { producers_max: 3, ranges_max: 3, forks_max: 3, trim_entries_max: 4, trim_bytes_max: 2_000 };
+const LIMITS: Limits = Limits {
+    producers_max: 3,
+    ranges_max: 3,
+    forks_max: 3,
+    tombstones_max: 3,
+    tombstone_ms: 300,
+    trim_entries_max: 4,
+    trim_bytes_max: 2_000,
+};
 /// The answers that must occur.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 18] = [
     "Appended",
     "Synced",
     "Heal",
     "Stale",
     "ProducersFull",
+    "DeletionsFull",
+    "deleted",
+    "buried",
     "Duplicate",
     "DuplicateSequence",
     "OutOfSequence",
@@ -151,6 +161,7 @@ impl World {
         let writer = self.random.random_range(0..3);
         let last = self.sent.get(&writer).cloned();
         let number = last.as_ref().map_or(0, |call| call.number);
+        let delete = self.random.random_bool(0.03);
         let call = match last {
             // A retry: the same bytes, a fresh branch.
             Some(last) if self.random.random_bool(0.15) => AppendCall { fresh: self.fresh(), ..last },
@@ -164,8 +175,10 @@ impl World {
                 },
                 branch: self.some_branch(),
                 fresh: self.fresh(),
-                batch: Some(self.batch()),
+                batch: (!delete).then(|| self.batch()),
+                delete,
                 dedupe: DedupeWindow { ms: self.pick(&[0, 60, 500, u64::MAX]), ids: self.pick(&[0, 3, 6, 1_000]) },
+                wait: None,
             },
         };
         // Against the rules: the name for a fork is the branch that the call names. It must not append to its own fork.
@@ -182,7 +195,9 @@ impl World {
             branch: self.some_branch(),
             fresh: self.fresh(),
             batch: None,
+            delete: false,
             dedupe: DedupeWindow::default(),
+            wait: None,
         };
         self.send(call, at).await;
     }
@@ -197,6 +212,12 @@ impl World {
             Err(CallError::Nothing(why)) => return self.count(&why),
             Err(error) => panic!("{at}: {error}"),
         };
+        if matches!(expected, Answer::Appended { .. }) && call.delete {
+            *self.tally.entry("deleted".into()).or_default() += 1;
+        }
+        if self.memory.head("").tombstones.len() > 1 {
+            *self.tally.entry("buried".into()).or_default() += 1;
+        }
         match &expected {
             Answer::Refused(refusals) => refusals.iter().for_each(|refusal| self.count(&refusal.why)),
             other => self.count(other),
@@ -213,10 +234,22 @@ impl World {
         let bytes = if self.random.random_bool(0.02) { 70_000 } else { self.random.random_range(0..200) };
         let event = wire::Event { json: vec![b'x'; bytes].into(), ..wire::Event::default() };
         let payload = wire::Batch { events: vec![event; count as usize] }.encode_to_vec();
-        let mut batch = AppendBatch { payload: payload.into(), count, ids: Vec::new(), producers: Vec::new() };
+        let mut batch = AppendBatch {
+            payload: payload.into(),
+            count,
+            ids: Vec::new(),
+            producers: Vec::new(),
+            deletions: Vec::new(),
+        };
         let mut names: Vec<u32> = (0..14).collect();
         let (with_ids, with_producers) = (self.random.random_bool(0.6), self.random.random_bool(0.5));
+        let with_deletions = self.random.random_bool(0.1);
         for index in 0..count {
+            if with_deletions && self.random.random_bool(0.6) {
+                let was = (0..self.pick(&[0, 0, 1, 2])).map(|_| self.some_position()).collect();
+                let session = format!("session {}", self.random.random_range(0..6));
+                batch.deletions.push(SessionDeletion { index, session, was });
+            }
             if with_ids && self.random.random_bool(0.7) {
                 let name = names.swap_remove(self.random.random_range(0..names.len()));
                 batch.ids.push((index, format!("id {name}")));

@@ -41,7 +41,9 @@ fn sync() -> AppendCall {
         branch: Branch::NONE,
         fresh: fresh(),
         batch: None,
+        delete: false,
         dedupe: DedupeWindow::default(),
+        wait: None,
     }
 }
 

@@ -63,7 +63,9 @@ impl Rig {
             branch: self.branch,
             fresh: Branch::from_random(rand::random()),
             batch,
+            delete: false,
             dedupe: DedupeWindow::default(),
+            wait: None,
         };
         self.broker.append(self.project.clone(), call).await.expect("memory answers")
     }
@@ -87,7 +89,8 @@ impl Rig {
                 ..wire::Event::default()
             };
             let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
-            let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new() };
+            let batch =
+                AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
             assert!(matches!(self.call(Some(batch)).await, Answer::Appended { .. }));
         }
     }
@@ -97,7 +100,7 @@ impl Rig {
         self.number += 1;
         let event = wire::Event { json: vec![b' '; bytes].into(), ..wire::Event::default() };
         let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
-        let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new() };
+        let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
         assert!(matches!(self.call(Some(batch)).await, Answer::Appended { .. }));
     }
 

@@ -57,6 +57,7 @@ impl Link {
                 self.poll.tick().await;
             }
             Subscribing::Trying(trying) => tokio::select! {
+                biased;
                 subscription = trying => {
                     self.state = Subscribing::Confirmed(subscription);
                     self.behind = 0;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_broker::{Fields, Page, ReadError, Span};
+use tidings_protocol::entry::ForkKind;
 use tidings_protocol::fold::State;
+use tidings_protocol::head::{Fork, Located};
 use tidings_protocol::position::Position;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -85,6 +87,10 @@ async fn load(topic: Arc<Topic>) -> Result<(), ReadError> {
             }
         };
         let page = topic.broker.read(topic.project.clone(), Span::After(state.position().id), READ_BYTES).await?;
+        if !leads_to(state.position(), &page) {
+            topic.ask_read();
+            return Err(ReadError::Away("the log was cut, deleted or trimmed while it was folded".into()));
+        }
         let before = state.position();
         let top = topic.view().position();
         incomplete_before = roll(&mut state, page, top).or(incomplete_before);
@@ -94,6 +100,15 @@ async fn load(topic: Arc<Topic>) -> Result<(), ReadError> {
             return Err(ReadError::Away("the checkpoint and the topic do not meet".into()));
         }
     }
+}
+
+/// Whether what was folded up to `position` is part of the page's log: not cut by a fork, not deleted, and not so old that a
+/// newer checkpoint knows what was trimmed since.
+fn leads_to(position: Position, page: &Page) -> bool {
+    let head = &page.head;
+    let deleted = |fork: &Fork| fork.kind == ForkKind::Deleted && fork.from.n() > position.n();
+    let overtaken = page.trimmed_to.n() > position.n() && head.checkpoint.n() > position.n();
+    matches!(head.locate(position), Located::At(_)) && !head.forks.iter().any(deleted) && !overtaken
 }
 
 /// Folds what follows, up to `top`: the topic may yet learn that what lies above was cut. If some of it was trimmed

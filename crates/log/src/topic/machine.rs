@@ -4,9 +4,9 @@
 //! While a page is being read the shell keeps messages back, so the position stands still and the page is newer than it.
 
 use tidings_broker::{Page, Span};
-use tidings_protocol::entry::{Body, Entry};
+use tidings_protocol::entry::{Body, Entry, ForkKind};
 use tidings_protocol::fold::State;
-use tidings_protocol::head::{Head, Located};
+use tidings_protocol::head::{Fork, Head, Located, Tombstone, bury};
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 
@@ -137,6 +137,12 @@ impl Machine {
         if self.position.branch == head.branch || self.position.is_zero() {
             return;
         }
+        let deleted = |fork: &Fork| fork.kind == ForkKind::Deleted && fork.from.n() > self.position.n();
+        if head.forks.iter().any(deleted) {
+            // What was heard of it is not told any more; who lags meets the gap on a page.
+            self.ring = Ring::starting_at(self.position);
+            self.state = None;
+        }
         let Some(fork) = head.closing(self.position.branch) else { return };
         if self.position.n() > fork.survived.n() {
             let survived = fork.survived;
@@ -191,9 +197,14 @@ impl Machine {
         }
         self.position = entry.position;
         if let Body::Events(events) = &entry.body {
+            let news = entry.position.n() > self.head.last.n();
             for (index, event) in events.iter().enumerate() {
-                if event.id_from_runner {
-                    self.heard.note(&event.id, entry.position_of(index));
+                let position = entry.position_of(index);
+                // Ids that ingest made, too: it sends an append again whose answer was lost.
+                self.heard.note(&event.id, position);
+                // A head that was read with it has its tombstone already.
+                if let Some(tombstone) = Tombstone::of(position, event).filter(|_| news) {
+                    bury(&mut self.head.tombstones, tombstone);
                 }
             }
         }

@@ -34,14 +34,16 @@ pub(super) async fn run(topic: Arc<Topic>) {
         topic.started.send_replace(true);
         topic.readers.wake_all();
         loop {
+            // ORDER: what is seldom ready first, so that a flood of messages starves nothing; the same in every run.
             tokio::select! {
-                () = topic.inbox.news() => {}
-                () = topic.ask.notified() => {}
-                () = loads.news() => topic.readers.wake_all(),
+                biased;
                 () = link.news() => {
                     let todo = Todo::Read(topic.view().catch_up());
                     carry_out(&topic, todo).await;
                 }
+                () = loads.news() => topic.readers.wake_all(),
+                () = topic.ask.notified() => {}
+                () = topic.inbox.news() => {}
             }
             answer_wishes(&topic, &mut link, &mut loads).await;
             take_in(&topic, &mut link).await;
@@ -171,7 +173,9 @@ async fn sync(topic: &Arc<Topic>) -> Result<(), ReadError> {
         branch,
         fresh: Branch::from_random(rand::random()),
         batch: None,
+        delete: false,
         dedupe: DedupeWindow::default(),
+        wait: None,
     };
     match topic.broker.append(topic.project.clone(), call).await {
         Ok(Answer::NewerFormat(format)) => Err(ReadError::NewerFormat(format)),

@@ -40,12 +40,14 @@ impl Viewer {
             let end = end_below(held, top);
             for (index, event) in held.events().iter().enumerate().take(end).skip(start) {
                 let position = held.entry().position_of(index);
-                if !self.wants(event) {
+                if !self.wants(position, event, machine) {
                     continue;
                 }
                 match self.cursor.judge(position, event, machine.ids()) {
                     Verdict::Skip => {}
-                    Verdict::Tell { was: None, seen: false } if event.was.is_empty() => stretch.push((position, event)),
+                    Verdict::Tell { was: None, seen: false } if event.was.is_empty() && event.gap.is_none() => {
+                        stretch.push((position, event));
+                    }
                     // Marked events are told as they are, in their place.
                     Verdict::Tell { .. } => {
                         if !self.tell_stretch(held, &mut stretch, pull) {

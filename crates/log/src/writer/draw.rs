@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tidings_protocol::gap::GapCause;
+use tidings_protocol::gap::{GapCause, deletion};
 use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::timestamp::rfc3339;
 use tidings_protocol::wire;
@@ -36,6 +36,11 @@ pub(super) fn writer_id() -> Arc<str> {
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The event that deletes a session, or stands for the deletion of the project.
+pub(super) fn deletion_event(session: Option<&str>) -> wire::Event {
+    deletion(session, &Ulid::new().to_string(), unix_ms())
 }
 
 /// The event that tells of acknowledged events that the log lacks. Its bounds are exclusive, so `before` is one above the

@@ -3,8 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
-use tidings_broker::{AppendBatch, ProducerStep};
-use tidings_protocol::gap::GapCause;
+use tidings_broker::{AppendBatch, ProducerStep, SessionDeletion};
+use tidings_protocol::gap::{GapCause, deletes_project, deletes_session};
 use tidings_protocol::position::Position;
 use tidings_protocol::wire;
 
@@ -49,12 +49,35 @@ pub struct Item {
     remembered: bool,
     producer: Option<Step>,
     may_jump: bool,
+    deletes: Deletes,
     /// Some sending of it got no answer, so a history may hold it.
     pub(super) unanswered: bool,
     /// Who waits. The first one's answer is the event's own, the others are doubles of it.
     pub(super) slots: Vec<Slot>,
     /// Why it is to be appended.
     pub(super) purpose: Purpose,
+}
+
+/// What an event deletes (docs/log.md L19).
+#[derive(Debug, Clone)]
+enum Deletes {
+    Nothing,
+    /// Its session; where the deletion stood before forks.
+    Session(String, Vec<Position>),
+    /// The project: it is not appended, but sent as a call of its own.
+    Project,
+}
+
+impl Deletes {
+    fn of(event: &wire::Event) -> Deletes {
+        if deletes_project(event) {
+            Deletes::Project
+        } else if deletes_session(event) {
+            Deletes::Session(event.session.clone(), Vec::new())
+        } else {
+            Deletes::Nothing
+        }
+    }
 }
 
 /// Why an event is to be appended.
@@ -80,6 +103,7 @@ impl Item {
             remembered: event.id_from_runner && !is_made_of(&event.id, producer.as_ref()),
             producer,
             may_jump,
+            deletes: Deletes::of(event),
             unanswered: false,
             slots: vec![slot],
             purpose: Purpose::Request,
@@ -109,8 +133,21 @@ impl Item {
             encode_varint(text.len() as u64, &mut again);
             again.put_slice(text.as_bytes());
         }
-        let made = Item::new(&event, Slot { request: 0, index: 0 }, true);
+        let mut made = Item::new(&event, Slot { request: 0, index: 0 }, true);
+        if let Deletes::Session(_, before) = &mut made.deletes {
+            *before = was.to_vec();
+        }
         Item { key, encoded: again.freeze(), slots: Vec::new(), purpose: Purpose::PutBack, ..made }
+    }
+
+    /// It is the project's deletion: a call of its own, with nothing beside it.
+    pub(super) fn deletes_project(&self) -> bool {
+        matches!(self.deletes, Deletes::Project)
+    }
+
+    /// It deletes its session.
+    pub(super) fn deletes_session(&self) -> bool {
+        matches!(self.deletes, Deletes::Session(..))
     }
 
     /// It was acknowledged before and is put back.
@@ -195,6 +232,7 @@ pub(super) fn batch(items: &[Item]) -> AppendBatch {
     let mut payload = BytesMut::with_capacity(items.iter().map(Item::batch_bytes).sum());
     let mut ids = Vec::new();
     let mut producers = Vec::new();
+    let mut deletions = Vec::new();
     for (index, item) in items.iter().enumerate() {
         payload.put_u8(EVENTS_TAG);
         encode_varint(item.encoded.len() as u64, &mut payload);
@@ -206,9 +244,12 @@ pub(super) fn batch(items: &[Item]) -> AppendBatch {
         if let Some(Step { id, epoch, seq }) = &item.producer {
             producers.push(ProducerStep { index, id: id.clone(), epoch: *epoch, seq: *seq, may_jump: item.may_jump });
         }
+        if let Deletes::Session(session, was) = &item.deletes {
+            deletions.push(SessionDeletion { index, session: session.clone(), was: was.clone() });
+        }
     }
     let count = u32::try_from(items.len()).expect("an entry of 64 KiB holds far fewer events");
-    AppendBatch { payload: payload.freeze(), count, ids, producers }
+    AppendBatch { payload: payload.freeze(), count, ids, producers, deletions }
 }
 
 /// Which steps of producers may skip numbers: those that a `gap` event (cause `producer_dropped`) speaks of. One that has

@@ -102,10 +102,10 @@ impl Lane {
         self.state.lock().parked.is_some()
     }
 
-    /// While idle: the last number used, and whether forgetting the machine loses nothing.
+    /// While idle: the last number used, and whether nothing is kept that could be put back.
     pub(super) fn idle(&self) -> Option<(u64, bool)> {
         let state = self.state.lock();
-        state.parked.as_ref().map(|parked| (parked.machine.number(), parked.machine.remembers_nothing()))
+        state.parked.as_ref().map(|parked| (parked.machine.number(), parked.machine.keeps_nothing()))
     }
 
     /// Takes what was submitted, and what the store said of itself.
@@ -227,12 +227,13 @@ impl<'a> Task<'a> {
             return Some(Box::pin(async move { Answered::Entered(broker.enter(project).await) }));
         }
         let call = self.machine.next(&mut Chance)?;
+        let call = AppendCall { wait: self.shared.settings.wait, ..call };
         self.count(&call);
         Some(Box::pin(async move { Answered::Appended(broker.append(project, call).await) }))
     }
 
     fn count(&mut self, call: &AppendCall) {
-        if call.batch.is_none() {
+        if call.batch.is_none() && !call.delete {
             return;
         }
         match self.sent {
@@ -264,6 +265,8 @@ impl<'a> Task<'a> {
                 let refusal = answer.as_ref().err().map(lasting);
                 let step = self.machine.answered(self.shared.now(), answer, &mut Chance);
                 step.notes.iter().for_each(|note| self.note(note));
+                // What a fork took may be the project's place in the index.
+                self.entered &= !step.notes.contains(&Note::Healed);
                 self.settle(step.done);
                 if let Some(lasting) = refusal {
                     self.refused(lasting);
@@ -299,6 +302,7 @@ impl<'a> Task<'a> {
             Note::Appended { events, .. } => self.shared.activity.appended(project, *events),
             Note::PublishFailed(error) => tracing::warn!(%project, %error, "appended, but the publish failed"),
             Note::Unknown(error) => tracing::debug!(%project, %error, "append unanswered, will send again"),
+            Note::Deleted => tracing::info!(%project, "deleted"),
             Note::Healed => tracing::info!(%project, branch = %self.machine.branch(), "another branch is open"),
             Note::GapOwed(lost) => tracing::warn!(
                 %project, after = %lost.after, acknowledged = %lost.acknowledged, "acknowledged events are missing"

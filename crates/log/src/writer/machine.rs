@@ -59,6 +59,8 @@ pub enum Note {
     PublishFailed(String),
     /// A sending got no answer.
     Unknown(String),
+    /// The project was deleted.
+    Deleted,
     /// Another branch was open: it was adopted.
     Healed,
     /// Acknowledged events that the log lacks will be put back.
@@ -120,12 +122,19 @@ pub struct Machine {
 struct Flight {
     number: u64,
     branch: Branch,
-    /// None: sync.
+    /// None: sync, or the project's deletion.
     batch: Option<AppendBatch>,
+    /// None: sync.
     items: Vec<Item>,
     in_air: bool,
     /// Some sending got no answer; since when.
     unanswered: Option<Duration>,
+}
+
+impl Flight {
+    fn deletes_project(&self) -> bool {
+        self.items.first().is_some_and(Item::deletes_project)
+    }
 }
 
 impl Machine {
@@ -198,7 +207,9 @@ impl Machine {
             branch: flight.branch,
             fresh: draw.branch(),
             batch: flight.batch.clone(),
+            delete: flight.deletes_project(),
             dedupe: self.dedupe,
+            wait: None,
         })
     }
 
@@ -221,10 +232,13 @@ impl Machine {
         let items = item::without_doubles(self.queue.drain(..count).collect());
         self.narrow = self.narrow.saturating_sub(count);
         self.number += 1;
-        Some(flight(self.number, Some(item::batch(&items)), items))
+        let deletes = items.first().is_some_and(Item::deletes_project);
+        let batch = (!deletes).then(|| item::batch(&items));
+        Some(flight(self.number, batch, items))
     }
 
-    /// How many of the waiting items make the next entry: at least one, at most [`ENTRY_BYTES_MAX`].
+    /// How many of the waiting items make the next entry: at least one, at most [`ENTRY_BYTES_MAX`]. The project's deletion
+    /// goes alone.
     fn cut(&self) -> usize {
         let mut bytes = 0;
         let mut producer = None;
@@ -239,7 +253,7 @@ impl Machine {
                     }
                     (_, None) => true,
                 };
-            alone && bytes <= ENTRY_BYTES_MAX
+            alone && bytes <= ENTRY_BYTES_MAX && !item.deletes_project()
         });
         fits.count().max(1)
     }
@@ -279,7 +293,7 @@ impl Machine {
             }
         }
         // Sync changes nothing that a second one would not, so its outcome needs no settling.
-        if flight.batch.is_none() {
+        if flight.items.is_empty() {
             return;
         }
         if flight.unanswered.is_some_and(|since| now.saturating_sub(since) >= UNKNOWN_MAX) {
@@ -300,6 +314,9 @@ impl Machine {
                 self.appended(now, flight, last, count, step);
             }
             Answer::Synced(head) => {
+                if !self.incarnation.is_empty() && self.incarnation != head.incarnation {
+                    step.notes.push(Note::Healed);
+                }
                 self.requeue(flight.items);
                 self.adopt(&head, draw, step);
             }
@@ -328,16 +345,28 @@ impl Machine {
                 fail(unknown, Failure::OutcomeUnknown, &mut step.done);
                 fail(sound, Failure::NewerFormat(format), &mut step.done);
                 step.done.extend(self.fail_waiting(Failure::NewerFormat(format)));
+                self.queue.clear();
+                self.memory.give_in();
             }
             Answer::ProducersFull => self.no_room(flight, draw, step),
+            Answer::DeletionsFull => {
+                let (full, kept): (Vec<Item>, _) = flight.items.into_iter().partition(Item::deletes_session);
+                self.requeue(kept);
+                self.bar(full, Failure::DeletionsFull, draw, step);
+            }
         }
     }
 
     fn appended(&mut self, now: Duration, flight: Flight, last: Position, count: u32, step: &mut Step) {
         debug_assert_eq!(count as usize, flight.items.len(), "an answer to other bytes");
-        debug_assert_eq!(last.branch, flight.branch, "an append to another branch than the call named");
-        let bytes = flight.batch.as_ref().map_or(0, |batch| batch.payload.len());
-        step.notes.push(Note::Appended { events: count, bytes });
+        if flight.deletes_project() {
+            step.notes.push(Note::Deleted);
+            self.branch = last.branch;
+        } else {
+            debug_assert_eq!(last.branch, flight.branch, "an append to another branch than the call named");
+            let bytes = flight.batch.as_ref().map_or(0, |batch| batch.payload.len());
+            step.notes.push(Note::Appended { events: count, bytes });
+        }
         let back = flight.items.iter().filter(|item| item.heals()).count();
         if back > 0 {
             step.notes.push(Note::PutBack { events: back });
@@ -358,6 +387,9 @@ impl Machine {
 
     /// It stands there, and a fork may take it: so it is kept.
     fn remember(&mut self, now: Duration, item: &Item, position: Position) {
+        if item.deletes_project() {
+            self.memory.deleted(position.branch, item.heals());
+        }
         if item.heals() {
             self.memory.restored(now, item.key, position);
         } else {
@@ -397,14 +429,19 @@ impl Machine {
         let single = flight.items.iter().filter_map(Item::producer).all(|this| Some(this) == first);
         if single {
             let (full, kept): (Vec<Item>, _) = flight.items.into_iter().partition(|item| item.producer().is_some());
-            let barred: Vec<u64> = full.iter().filter(|item| item.heals()).map(|item| item.key).collect();
-            fail(full, Failure::ProducersFull, &mut step.done);
             self.requeue(kept);
-            self.cannot_put_back(&barred, draw, step);
+            self.bar(full, Failure::ProducersFull, draw, step);
         } else {
             self.narrow = self.narrow.max(flight.items.len());
             self.requeue(flight.items);
         }
+    }
+
+    /// The log has no room for these.
+    fn bar(&mut self, full: Vec<Item>, why: Failure, draw: &mut dyn Draw, step: &mut Step) {
+        let barred: Vec<u64> = full.iter().filter(|item| item.heals()).map(|item| item.key).collect();
+        fail(full, why, &mut step.done);
+        self.cannot_put_back(&barred, draw, step);
     }
 
     /// Puts items back to the front of those that wait, in their order.

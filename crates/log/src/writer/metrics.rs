@@ -36,6 +36,8 @@ pub struct Metrics {
     pub resends: IntCounter,
     /// Calls given up after going unanswered for too long.
     pub given_up: IntCounter,
+    /// Deletions of projects.
+    deletions: IntCounter,
     /// Forks that writers adopted.
     pub heals: IntCounter,
     /// Losses of acknowledged events that writers owe viewers a gap for.
@@ -77,6 +79,8 @@ impl Metrics {
             unknown: to.counter("tidings_ingest_appends_unknown_total", "Sendings that got no answer.")?,
             resends: to.counter("tidings_ingest_appends_resent_total", "Calls sent again under the same number.")?,
             given_up: to.counter("tidings_ingest_appends_given_up_total", "Calls that never got an answer.")?,
+            deletions: to
+                .counter("tidings_ingest_projects_deleted_total", "Deletions of projects, done again ones too.")?,
             heals: to.counter("tidings_ingest_forks_adopted_total", "Forks that writers adopted.")?,
             gaps: to.counter("tidings_ingest_gaps_owed_total", "Losses of acknowledged events found at forks.")?,
             put_back: to.counter("tidings_ingest_events_put_back_total", "Events put back after a fork took them.")?,
@@ -96,6 +100,7 @@ impl Metrics {
                 self.bytes.inc_by(*bytes as u64);
                 self.entry_events.observe(f64::from(*events));
             }
+            Note::Deleted => self.deletions.inc(),
             Note::PublishFailed(_) => self.publish_errors.inc(),
             Note::Unknown(_) => self.unknown.inc(),
             Note::Healed => self.heals.inc(),

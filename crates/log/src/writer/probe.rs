@@ -1,10 +1,11 @@
 //! Asks the store each second which incarnation it is, so that a project that nobody writes to heals too (docs/log.md L9).
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tidings_protocol::project::Project;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{self, Probed};
@@ -16,11 +17,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A server is asked by so many of its projects, since a log of a newer format gives no answer.
 const ASKED: usize = 4;
 
-/// So many projects begin to heal at once; then the others get a turn.
-const BURST: usize = 256;
+/// So many projects heal at once; the others wait, so that what runners bring gets through.
+const HEALING_MAX: usize = 64;
 
-/// Between bursts.
-const PAUSE: Duration = Duration::from_millis(20);
+/// After this time one that still heals, or is written to again, makes room for another.
+const TURN: Duration = Duration::from_secs(1);
 
 impl Writers {
     /// Watches for forks until `stop`: after one, every project of which anything is kept is asked what it lacks, and that
@@ -43,23 +44,28 @@ impl Writers {
     /// Asks once, for each server that holds projects of ours.
     async fn look(&self) {
         let shared = &self.shared;
-        let mut places: HashMap<u32, Vec<(Project, Arc<Entry>)>> = HashMap::new();
+        let mut places: HashMap<u32, Vec<(Project, Weak<Entry>)>> = HashMap::new();
         for (project, entry) in &*shared.lanes.lock() {
-            places.entry(shared.broker.place(project)).or_default().push((project.clone(), entry.clone()));
+            places.entry(shared.broker.place(project)).or_default().push((project.clone(), Arc::downgrade(entry)));
         }
-        let mut begun = 0;
+        let turns = Arc::new(Semaphore::new(HEALING_MAX));
         for entries in places.into_values() {
             let at = shared.now();
             let some = entries.iter().take(ASKED).map(|(project, _)| project.clone()).collect();
             let Some(head) = shared.broker.heads(some).await.into_iter().find_map(Result::ok) else { continue };
             let probed = Probed { incarnation: head.incarnation.into(), at };
             for (_, entry) in entries {
+                // A lane that was forgotten meanwhile had nothing to put back.
+                let Some(entry) = entry.upgrade() else { continue };
                 let Some(parked) = entry.lane.probed(&probed) else { continue };
-                shared.tasks.spawn(lane::run(shared.clone(), entry.lane.clone(), parked));
-                begun += 1;
-                if begun % BURST == 0 {
-                    tokio::time::sleep(PAUSE).await;
-                }
+                let running = shared.tasks.spawn(lane::run(shared.clone(), entry.lane.clone(), parked));
+                // The semaphore is never closed.
+                let Ok(turn) = turns.clone().acquire_owned().await else { return };
+                tokio::spawn(async move {
+                    // Late or not, its turn is over; the task goes on by itself.
+                    let _ = tokio::time::timeout(TURN, running).await;
+                    drop(turn);
+                });
             }
         }
     }

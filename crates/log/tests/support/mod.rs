@@ -11,6 +11,7 @@ use prost::Message as _;
 use tidings_broker::memory::MemoryBroker;
 use tidings_broker::{
     Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, Log as _, Retention,
+    SessionDeletion,
 };
 use tidings_log::encoding::{Encoding, Slot};
 use tidings_log::hub::{Hub, HubSettings, TOPICS_MAX};
@@ -21,9 +22,9 @@ use tidings_log::wake::Wake;
 use tidings_protocol::compact::CompactItem;
 use tidings_protocol::filter::Filter;
 use tidings_protocol::frames::{Lag, Marks, SnapshotWish};
-use tidings_protocol::gap::Gap;
+use tidings_protocol::gap::{Gap, deletion};
 use tidings_protocol::grant::Grant;
-use tidings_protocol::head::Head;
+use tidings_protocol::head::{Head, Tombstone};
 use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
@@ -128,7 +129,12 @@ impl World {
     /// Appends events of these ids in one entry, healing the writer's view of the branch as often as needed.
     pub(crate) async fn append(&mut self, events: Vec<wire::Event>) -> Vec<Position> {
         let count = u32::try_from(events.len()).expect("few");
+        let deletion = |(index, event): (u32, &wire::Event)| {
+            let Tombstone { session, was, .. } = Tombstone::of(Position::ZERO, event)?;
+            Some(SessionDeletion { index, session, was })
+        };
         let batch = AppendBatch {
+            deletions: (0..).zip(&events).filter_map(deletion).collect(),
             ids: (0..).zip(&events).filter(|(_, e)| e.id_from_runner).map(|(i, e)| (i, e.id.clone())).collect(),
             payload: wire::Batch { events }.encode_to_vec().into(),
             count,
@@ -163,15 +169,43 @@ impl World {
         }
     }
 
+    /// Deletes the project: the position of the deletion.
+    pub(crate) async fn delete_project(&mut self) -> Position {
+        self.sync().await;
+        self.number += 1;
+        match self.send(AppendCall { delete: true, ..self.next_call(None) }).await {
+            Answer::Appended { last, .. } => {
+                self.branch = last.branch;
+                last
+            }
+            other => panic!("deletion answered {other:?}"),
+        }
+    }
+
+    /// Deletes the session of all events, by an event of id `d<N>`.
+    pub(crate) async fn delete_session(&mut self) -> Position {
+        self.ids += 1;
+        self.append(vec![deletion(Some("s"), &format!("d{}", self.ids), 0)]).await[0]
+    }
+
     async fn call(&self, batch: Option<AppendBatch>) -> Answer {
-        let call = AppendCall {
+        self.send(self.next_call(batch)).await
+    }
+
+    fn next_call(&self, batch: Option<AppendBatch>) -> AppendCall {
+        AppendCall {
             writer: "w-1".into(),
             number: self.number,
             branch: self.branch,
             fresh: Branch::from_random(rand::random()),
             batch,
+            delete: false,
             dedupe: DedupeWindow::default(),
-        };
+            wait: None,
+        }
+    }
+
+    async fn send(&self, call: AppendCall) -> Answer {
         self.broker.append(self.project.clone(), call).await.expect("the memory broker is there")
     }
 

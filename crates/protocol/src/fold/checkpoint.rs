@@ -64,16 +64,18 @@ impl State {
     }
 
     /// The state that a checkpoint holds: all its fields, in any order. Fields of unknown names are left alone. The limits
-    /// are the defaults; [`State::with_limits`] sets others. Version 0 without fields, at the position before birth, is the
-    /// checkpoint of a log that has none yet.
+    /// are the defaults; [`State::with_limits`] sets others. Version 0 without fields is the checkpoint of a log that has
+    /// none yet, or whose project was deleted at this position.
     pub fn from_fields(
         position: Position,
         version: u32,
         fields: impl IntoIterator<Item = (String, Bytes)>,
     ) -> Result<State, StateError> {
         let mut fields = fields.into_iter().peekable();
-        if version == 0 && position.is_zero() && fields.peek().is_none() {
-            return Ok(State::new(StateLimits::default()));
+        if version == 0 && fields.peek().is_none() {
+            let mut state = State::new(StateLimits::default());
+            state.skip_to(position);
+            return Ok(state);
         }
         if !(1..=VERSION_READ_MAX).contains(&version) {
             return Err(StateError::Version(version));
@@ -105,6 +107,7 @@ impl State {
             state.bytes += body.bytes;
             state.sessions.insert(session.into(), Live { body: Arc::new(body), times, dirty: false, saved: true });
         }
+        state.changes.project = false;
         // Fields without an entry are of sessions that are gone: the next step deletes them.
         state.changes.removed = bodies.into_keys().map(Arc::from).collect();
         // Too early is safe: the next event finds the true one.

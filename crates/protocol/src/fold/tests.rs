@@ -2,6 +2,7 @@
 //! checkpoints at every cut.
 
 mod bounds;
+mod deletion;
 mod history;
 mod model;
 
@@ -164,4 +165,14 @@ fn histories_reach_what_they_are_for() {
         forks > 500 && healed > 200 && skipped > 30,
         "{forks} forks, {healed} healed, {skipped} where ranks matter"
     );
+}
+
+#[test]
+fn a_checkpoint_of_an_empty_log_can_be_read_again() {
+    let mut checkpoint = BTreeMap::new();
+    let mut state = State::new(TINY);
+    write(&mut checkpoint, state.touched());
+    let mut read = State::from_fields(state.position(), FOLD_VERSION, checkpoint).expect("it was written by a state");
+    assert_eq!(json(&read), json(&state));
+    assert!(read.touched().is_empty(), "what was read is no change");
 }

@@ -126,7 +126,7 @@ pub(super) fn compact(raw: &str, bytes_max: usize, out: &mut String) -> Data {
 }
 
 /// Index of the quote that ends the string whose inside starts at `at`.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn string_end(bytes: &[u8], mut at: usize) -> usize {
     loop {
         at += quote_or_escape(&bytes[at..]);
         if bytes[at] == b'"' {

@@ -229,7 +229,7 @@ fn write(
 }
 
 /// What a newer `latest` event replaces, or a `delta` appends to.
-fn key(known: Option<&EventType>, draft: &Draft<'_>, data: &Data, json: &str) -> String {
+pub(super) fn key(known: Option<&EventType>, draft: &Draft<'_>, data: &Data, json: &str) -> String {
     let own = draft.text[field::KEY].as_deref();
     let member =
         |name| data.member(json, name).and_then(|raw| text_of(raw).or(Some(Cow::Borrowed(raw)))).unwrap_or_default();
@@ -245,7 +245,7 @@ fn key(known: Option<&EventType>, draft: &Draft<'_>, data: &Data, json: &str) ->
 }
 
 /// Where the inside of the joinable string lies.
-fn text_span(kind: &str, data: &Data, json: &str) -> Option<wire::TextSpan> {
+pub(super) fn text_span(kind: &str, data: &Data, json: &str) -> Option<wire::TextSpan> {
     let value = data.member_range(json, vocabulary::joinable_member(kind)?)?;
     let inside = value.start + 1..value.end - 1;
     Some(wire::TextSpan { offset: u32::try_from(inside.start).ok()?, length: u32::try_from(inside.len()).ok()? })
@@ -263,7 +263,7 @@ fn gap(data: &Data, json: &str) -> wire::Gap {
 
 /// `data` for the fold, which keeps text only as a digest: half a surrogate pair (a string that was cut in the middle of
 /// a character) becomes U+FFFD there, while the event itself passes as it is. `None`: a number that no reader can hold.
-fn data_value(json: &str) -> Option<serde_json::Value> {
+pub(super) fn data_value(json: &str) -> Option<serde_json::Value> {
     if json.is_empty() {
         return Some(serde_json::Value::Null);
     }
@@ -271,7 +271,7 @@ fn data_value(json: &str) -> Option<serde_json::Value> {
 }
 
 /// The same JSON with each half of a surrogate pair that stands alone replaced by U+FFFD.
-fn without_half_pairs(json: &str) -> String {
+pub(crate) fn without_half_pairs(json: &str) -> String {
     let unit = |at: usize| {
         let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(hex, 16).ok()

@@ -110,7 +110,7 @@ pub(super) fn text_of(json: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Appends `text` as a JSON string.
-pub(super) fn push_json(text: &str, out: &mut String) {
+pub(crate) fn push_json(text: &str, out: &mut String) {
     if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
         out.push_str(&serde_json::to_string(text).expect("a string is JSON"));
     } else {

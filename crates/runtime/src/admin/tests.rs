@@ -15,7 +15,7 @@ impl Stage {
             Subject { heartbeat: Heartbeat::new(), readiness: Readiness::default(), registry: Registry::new() };
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.address();
-        let admin = Admin::start(listener, subject.clone()).expect("a thread");
+        let admin = Admin::start(listener, subject.clone(), crate::http::guard::Guard::Open).expect("a thread");
         Stage { subject, address, admin }
     }
 
@@ -55,7 +55,7 @@ async fn liveness_follows_the_heartbeat() {
     stage.subject.heartbeat.start = start.expect("the machine runs for longer than half a minute");
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     stage.address = listener.address();
-    stage.admin = Admin::start(listener, stage.subject.clone()).expect("a thread");
+    stage.admin = Admin::start(listener, stage.subject.clone(), crate::http::guard::Guard::Open).expect("a thread");
     assert!(stage.get("/livez").await.starts_with("HTTP/1.1 503 "), "the main runtime is stuck");
     stage.subject.heartbeat.touch();
     assert!(stage.get("/livez").await.starts_with("HTTP/1.1 200 "));

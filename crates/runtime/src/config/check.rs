@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use tidings_auth::Stores;
+
 use super::sections::EVENTS_PER_BYTES;
 use super::source::Origin;
 use super::{Config, Fault};
@@ -21,11 +23,30 @@ pub(super) fn whole(config: &Config, origins: &BTreeMap<&'static str, Origin>) -
         ("ingest.listen", ingest.listen),
         ("ingest.admin_listen", ingest.admin_listen),
     ] {
-        if !address.ip().is_loopback() {
+        if config.is_open() && !address.ip().is_loopback() {
             refuse(
                 key,
                 format!("{address} is not a loopback address: services run open, so only this machine may reach them"),
             );
+        }
+    }
+    // Reads the files that it names, so that what is wrong in them is told with the rest.
+    if let Err(faults) = config.auth.authenticator(Stores::default()) {
+        for (key, message) in faults {
+            refuse(key, message);
+        }
+    }
+    for (key, part, whole) in tls_parts(config) {
+        if part && !whole {
+            refuse(key, "is of no use without tls_cert_file and tls_key_file together".into());
+        }
+    }
+    for (key, required, trusted) in [
+        ("gateway.proxy_protocol", gateway.proxy_protocol, &gateway.trusted_proxies),
+        ("ingest.proxy_protocol", ingest.proxy_protocol, &ingest.trusted_proxies),
+    ] {
+        if required && trusted.0.is_empty() {
+            refuse(key, "nobody is believed: trusted_proxies names no proxy".into());
         }
     }
     for (key, admin, listen) in [
@@ -70,6 +91,13 @@ pub(super) fn whole(config: &Config, origins: &BTreeMap<&'static str, Origin>) -
             );
         }
     }
+    let Config { projects, redis, .. } = config;
+    if projects.wait_replicas > 0 && projects.wait_timeout >= redis.response_timeout {
+        refuse(
+            "projects.wait_timeout_ms",
+            format!("must be less than redis.response_timeout_ms = {}", redis.response_timeout.as_millis()),
+        );
+    }
     let fits_max = ingest.requests_bytes_max() / EVENTS_PER_BYTES;
     for (key, limit) in
         [("limits.request_bytes_max", limits.request_bytes_max), ("limits.line_bytes_max", limits.line_bytes_max)]
@@ -83,7 +111,24 @@ pub(super) fn whole(config: &Config, origins: &BTreeMap<&'static str, Origin>) -
             );
         }
     }
+    faults.extend(config.redis.faults().into_iter().map(|(key, why)| Fault::new(origins.get(key).cloned(), key, why)));
     faults
+}
+
+/// Each file for TLS: (key, whether it is given, whether certificate and key are given).
+fn tls_parts(config: &Config) -> [(&'static str, bool, bool); 7] {
+    let Config { gateway, ingest, .. } = config;
+    let gateway_whole = gateway.tls_cert_file.is_some() && gateway.tls_key_file.is_some();
+    let ingest_whole = ingest.tls_cert_file.is_some() && ingest.tls_key_file.is_some();
+    [
+        ("gateway.tls_cert_file", gateway.tls_cert_file.is_some(), gateway_whole),
+        ("gateway.tls_key_file", gateway.tls_key_file.is_some(), gateway_whole),
+        ("gateway.tls_ticket_secret_file", gateway.tls_ticket_secret_file.is_some(), gateway_whole),
+        ("ingest.tls_cert_file", ingest.tls_cert_file.is_some(), ingest_whole),
+        ("ingest.tls_key_file", ingest.tls_key_file.is_some(), ingest_whole),
+        ("ingest.tls_client_ca_file", ingest.tls_client_ca_file.is_some(), ingest_whole),
+        ("ingest.tls_ticket_secret_file", ingest.tls_ticket_secret_file.is_some(), ingest_whole),
+    ]
 }
 
 /// The same address with the same port; port 0 is a different one each time.

@@ -10,6 +10,11 @@ pub(super) fn quarter_of_limit() -> usize {
     usize::try_from(limit_bytes(Path::new("/")) / 4).unwrap_or(usize::MAX)
 }
 
+/// Nine tenths of the memory limit, in bytes.
+pub(super) fn nine_tenths_of_limit() -> usize {
+    usize::try_from(limit_bytes(Path::new("/")) / 10 * 9).unwrap_or(usize::MAX)
+}
+
 /// The limit as found below `root`.
 fn limit_bytes(root: &Path) -> u64 {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();

@@ -2,14 +2,16 @@
 //! manual.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tidings_broker::{DedupeWindow, Retention};
+use tidings_broker::{DedupeWindow, Retention, Wait};
+use tidings_limits::Rate;
 use tidings_protocol::limits::{self, EventLimits};
 
-use super::memory;
 use super::section::section;
-use super::value::{KeyPrefix, LogFilter, LogFormat, RedisUrl};
+use super::value::{ForwardedHeader, KeyPrefix, LogFilter, LogFormat, Networks, Origins, Password, RedisUrl};
+use super::{descriptors, memory};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -19,6 +21,9 @@ pub(super) const EVENTS_PER_BYTES: usize = 2;
 
 /// What may wait in one project unless its requests are larger.
 const PROJECT_BYTES_USUAL: usize = 16 * MIB;
+
+/// After a quiet time so many seconds' worth of a rate may come at once.
+const BURST_SECONDS: u64 = 4;
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
@@ -31,10 +36,39 @@ const fn ms(ms: u64) -> Duration {
 section! {
     /// Viewers: where they connect, and what they may hold.
     "gateway" => GatewayConfig {
-        /// Where viewers connect. Port 0 takes a free one. Must be loopback until there are rights.
+        /// Where viewers connect. Port 0 takes a free one. Must be loopback as long as the service runs open.
         "listen" => listen: SocketAddr = loopback(8000);
         /// Where `/livez`, `/readyz` and `/metrics` are. Must be loopback, too.
         "admin_listen" => admin_listen: SocketAddr = loopback(9464);
+        /// The certificate chain, PEM, the service's own first. With it the service speaks TLS (1.2 and 1.3) and nothing
+        /// else. Read again when a file changes, and on SIGHUP.
+        "tls_cert_file" => tls_cert_file: Option<PathBuf> = None;
+        /// The certificate's private key, PEM.
+        "tls_key_file" => tls_key_file: Option<PathBuf> = None;
+        /// At least 32 bytes that all of its kind share, so that a TLS session goes on at any of them: keys of tickets are
+        /// made from it and the time. Without it each process has keys of its own.
+        "tls_ticket_secret_file" => tls_ticket_secret_file: Option<PathBuf> = None;
+        /// Proxies that are believed when they say who the client is: addresses and networks, as in `10.0.0.0/8`.
+        "trusted_proxies" => trusted_proxies: Networks = Networks::default();
+        /// The one header that they set: `x-forwarded-for` or `forwarded`. The other one is never read.
+        "forwarded_header" => forwarded_header: ForwardedHeader = ForwardedHeader::default();
+        /// Whether connections begin with a PROXY header of version 2. Then they must, and come from trusted proxies only.
+        "proxy_protocol" => proxy_protocol: bool = false;
+        /// Web sites whose pages may use the service: `https://example.com`, `https://*.example.com`, or `*` for any. While
+        /// it runs open, pages of this machine may, and no other.
+        "origins" => origins: Origins = Origins::default();
+        /// Connections open at once. Whoever comes beyond it is answered `busy`, and when to come back.
+        "connections_max" => connections_max: usize = descriptors::connections(),
+            noted "65,536, or three quarters of the descriptors that the process may have", within 1..=1 << 24;
+        /// Connections that are taken in a second. Whoever comes faster is answered `busy`, and when to come back.
+        "accepts_per_second" => accepts_per_second: u64 = 2_000, within 1..=1_000_000;
+        /// Connections that are taken at once after a quiet time.
+        "accepts_burst" => accepts_burst: u64 = 2_000, within 1..=1_000_000;
+        /// The longest time that they are told to stay away.
+        "accept_delay_max_ms" => accept_delay_max: Duration = ms(30_000), within 1_000..=600_000;
+        /// Memory of the process, in bytes, above which no new connection is taken.
+        "resident_bytes_max" => resident_bytes_max: usize = memory::nine_tenths_of_limit(),
+            noted "nine tenths of the memory limit", within 1 << 20..=1 << 46;
         /// The budget of all rings, pages and encodings together, in bytes.
         "memory_bytes_max" => memory_bytes_max: usize = memory::quarter_of_limit(),
             noted "a quarter of the memory limit", within 4 * 1024 * 1024..=1 << 46;
@@ -60,10 +94,38 @@ section! {
 section! {
     /// Runners: where they post.
     "ingest" => IngestConfig {
-        /// Where runners post. Port 0 takes a free one. Must be loopback until there are rights.
+        /// Where runners post. Port 0 takes a free one. Must be loopback as long as the service runs open.
         "listen" => listen: SocketAddr = loopback(8010);
         /// Where `/livez`, `/readyz` and `/metrics` are. Must be loopback, too.
         "admin_listen" => admin_listen: SocketAddr = loopback(9465);
+        /// The certificate chain, PEM, the service's own first. With it the service speaks TLS (1.2 and 1.3) and nothing
+        /// else. Read again when a file changes, and on SIGHUP.
+        "tls_cert_file" => tls_cert_file: Option<PathBuf> = None;
+        /// The certificate's private key, PEM.
+        "tls_key_file" => tls_key_file: Option<PathBuf> = None;
+        /// Certificates (PEM) of who signs runners' certificates. With it, whoever has none from there is refused.
+        "tls_client_ca_file" => tls_client_ca_file: Option<PathBuf> = None;
+        /// At least 32 bytes that all of its kind share, so that a TLS session goes on at any of them: keys of tickets are
+        /// made from it and the time. Without it each process has keys of its own.
+        "tls_ticket_secret_file" => tls_ticket_secret_file: Option<PathBuf> = None;
+        /// Proxies that are believed when they say who the client is: addresses and networks, as in `10.0.0.0/8`.
+        "trusted_proxies" => trusted_proxies: Networks = Networks::default();
+        /// The one header that they set: `x-forwarded-for` or `forwarded`. The other one is never read.
+        "forwarded_header" => forwarded_header: ForwardedHeader = ForwardedHeader::default();
+        /// Whether connections begin with a PROXY header of version 2. Then they must, and come from trusted proxies only.
+        "proxy_protocol" => proxy_protocol: bool = false;
+        /// Connections open at once. Whoever comes beyond it is answered `busy`, and when to come back.
+        "connections_max" => connections_max: usize = descriptors::connections(),
+            noted "65,536, or three quarters of the descriptors that the process may have", within 1..=1 << 24;
+        /// Connections that are taken in a second. Whoever comes faster is answered `busy`, and when to come back.
+        "accepts_per_second" => accepts_per_second: u64 = 2_000, within 1..=1_000_000;
+        /// Connections that are taken at once after a quiet time.
+        "accepts_burst" => accepts_burst: u64 = 2_000, within 1..=1_000_000;
+        /// The longest time that they are told to stay away.
+        "accept_delay_max_ms" => accept_delay_max: Duration = ms(30_000), within 1_000..=600_000;
+        /// Memory of the process, in bytes, above which no new connection is taken.
+        "resident_bytes_max" => resident_bytes_max: usize = memory::nine_tenths_of_limit(),
+            noted "nine tenths of the memory limit", within 1 << 20..=1 << 46;
         /// How long a request may wait for the store before it is answered `outcome_unknown`.
         "deadline_ms" => deadline: Duration = ms(10_000), within 100..=300_000;
         /// Bytes of requests in work, over all projects; beyond it the answer is `busy`. Half of it is for the windows of
@@ -83,8 +145,20 @@ section! {
 section! {
     /// The store that all services share.
     "redis" => RedisConfig {
-        /// Where Redis is: `redis://user:password@host:6379/0`.
+        /// Where Redis is: `redis://user:password@host:6379/0`, or the sentinels that know and the name by which they know it:
+        /// `redis+sentinel://user:password@host:26379,host:26379/name/0`. `rediss` instead of `redis`: by TLS.
         "url" => url: RedisUrl = RedisUrl::default();
+        /// The account at the sentinels; empty: the default user. The one in the URL is that at Redis.
+        "sentinel_username" => sentinel_username: String = String::new();
+        /// Its password; empty: the sentinels want none.
+        "sentinel_password" => sentinel_password: Password = Password::default();
+        /// By whom the certificates of Redis and of the sentinels are signed, PEM; empty: the system's authorities. The files
+        /// are read again for every new connection.
+        "tls_ca_file" => tls_ca_file: Option<PathBuf> = None;
+        /// The certificate that Redis and the sentinels are shown, PEM; empty: none.
+        "tls_cert_file" => tls_cert_file: Option<PathBuf> = None;
+        /// The certificate's private key, PEM.
+        "tls_key_file" => tls_key_file: Option<PathBuf> = None;
         /// What all keys begin with, so that several fleets can share a Redis.
         "prefix" => prefix: KeyPrefix = KeyPrefix::default();
         /// How long a command may take before its outcome is unknown.
@@ -111,11 +185,16 @@ section! {
         "dedupe_ms" => dedupe: Duration = ms(10 * 60_000), within 0..=7 * 24 * 3_600_000;
         /// How many ids a project remembers at most.
         "dedupe_ids" => dedupe_ids: u64 = 200_000, within 0..=10_000_000;
+        /// How many replicas of Redis must have what is acknowledged; 0: none.
+        "wait_replicas" => wait_replicas: u64 = 0, within 0..=10;
+        /// How long one try waits for them. An event that too few of them have at its deadline is answered `outcome_unknown`.
+        "wait_timeout_ms" => wait_timeout: Duration = ms(1_000), within 1..=60_000;
     }
 }
 
 section! {
-    /// What one request may bring.
+    /// What one request may bring, and how much may come in a second. Give all services the same: rates hold for all ingests
+    /// together. Four times a rate may come at once after a quiet time.
     "limits" => LimitsConfig {
         /// An event's `data`, in bytes, white space outside strings not counted.
         "event_data_bytes_max" => event_data_bytes_max: usize = limits::DATA_BYTES_MAX, within 1..=16 * 1024 * 1024;
@@ -128,6 +207,23 @@ section! {
         "batch_events_max" => batch_events_max: usize = limits::BATCH_EVENTS_MAX, within 1..=10_000;
         /// One line of NDJSON, in bytes.
         "line_bytes_max" => line_bytes_max: usize = limits::LINE_BYTES_MAX, within 1..=32 * 1024 * 1024;
+        /// Events that a project takes in a second, unless its settings say otherwise.
+        "project_events_per_second" => project_events_per_second: u64 = 50_000, within 1..=1_000_000;
+        /// Bytes of events that a project takes in a second, as they are stored, unless its settings say otherwise.
+        "project_bytes_per_second" => project_bytes_per_second: u64 = 64 << 20, within 1_024..=1 << 30;
+        /// Events that an API key may publish in a second, unless it has a limit of its own.
+        "key_events_per_second" => key_events_per_second: u64 = 50_000, within 1..=1_000_000;
+        /// Bytes of events that an API key may publish in a second, unless it has a limit of its own.
+        "key_bytes_per_second" => key_bytes_per_second: u64 = 64 << 20, within 1_024..=1 << 30;
+        /// Requests to gateways, connections included, that a user or an API key may make in a second; where nobody shows a
+        /// credential, a client's address.
+        "requests_per_second" => requests_per_second: u64 = 10_000, within 1..=1_000_000;
+        /// Messages that a WebSocket's client may send in a second. Whoever sends more is closed with 4203.
+        "messages_per_second" => messages_per_second: u64 = 200, within 1..=1_000_000;
+        /// WebSockets and streams of server-sent events that one of them may have open, over all gateways.
+        "user_connections_max" => user_connections_max: u64 = 20_000, within 1..=1 << 24;
+        /// How long the connections of a gateway that died count.
+        "connections_lease_ms" => connections_lease: Duration = ms(15_000), within 1_000..=600_000;
     }
 }
 
@@ -170,6 +266,13 @@ impl ProjectsConfig {
         }
     }
 
+    /// The replicas that acknowledgements wait for.
+    pub fn wait(&self) -> Option<Wait> {
+        let replicas = u32::try_from(self.wait_replicas).unwrap_or(u32::MAX);
+        let timeout_ms = u64::try_from(self.wait_timeout.as_millis()).unwrap_or(u64::MAX);
+        (replicas > 0).then_some(Wait { replicas, timeout_ms })
+    }
+
     /// How long and how many ids are remembered.
     pub fn dedupe_window(&self) -> DedupeWindow {
         DedupeWindow { ms: u64::try_from(self.dedupe.as_millis()).unwrap_or(u64::MAX), ids: self.dedupe_ids }
@@ -177,6 +280,30 @@ impl ProjectsConfig {
 }
 
 impl LimitsConfig {
+    /// So much in a second, and four times as much at once.
+    pub fn rate(per_second: u64) -> Rate {
+        Rate::per_second(per_second, per_second.saturating_mul(BURST_SECONDS))
+    }
+
+    /// The shared limits.
+    pub fn shared(&self) -> tidings_limits::Settings {
+        let rate = LimitsConfig::rate;
+        tidings_limits::Settings {
+            rates: tidings_limits::Rates {
+                key_bytes: rate(self.key_bytes_per_second),
+                key_events: rate(self.key_events_per_second),
+                project_bytes: rate(self.project_bytes_per_second),
+                project_events: rate(self.project_events_per_second),
+                requests: rate(self.requests_per_second),
+                ..tidings_limits::Rates::default()
+            },
+            user_connections_max: u32::try_from(self.user_connections_max).unwrap_or(u32::MAX),
+            connections_ttl: self.connections_lease,
+            messages: rate(self.messages_per_second),
+            ..tidings_limits::Settings::default()
+        }
+    }
+
     /// The limits as the intake takes them.
     pub fn events(&self) -> EventLimits {
         EventLimits {

@@ -72,6 +72,6 @@ mod tests {
         assert_eq!(nearest("gateway.admin-listen"), Some("gateway.admin_listen"));
         assert_eq!(nearest("gateway_listen"), Some("gateway.listen"));
         assert_eq!(nearest("redis.uri"), Some("redis.url"));
-        assert_eq!(nearest("auth.secret"), None);
+        assert_eq!(nearest("planets.venus"), None);
     }
 }

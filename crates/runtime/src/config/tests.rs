@@ -57,13 +57,13 @@ fn later_sources_win() {
 
 #[test]
 fn every_fault_is_named_at_once() {
-    let file = "typo = 1\n[gateway]\nlissten = \"x\"\nping_ms = \"often\"\nstalled_ms = 0\n[auth]\nsecret = \"s\"\n";
+    let file = "typo = 1\n[gateway]\nlissten = \"x\"\nping_ms = \"often\"\nstalled_ms = 0\n[auth]\nsecret = 1\n";
     let variables = [
         ("TIDINGS_REDIS__URL", "http://x"),
         ("TIDINGS_GATEWAY_LISTEN", "127.0.0.1:1"),
         ("OTHER_GATEWAY__LISTEN", "not ours"),
     ];
-    let flags = [("--listen", "gateway.listen", "0.0.0.0:8000")];
+    let flags = [("--listen", "gateway.listen", "nowhere")];
     let mut keys: Vec<String> = faults(&given(file, &variables, &flags)).into_iter().map(|(key, _)| key).collect();
     keys.sort();
     let expected = [
@@ -88,6 +88,11 @@ fn each_fault_says_what_would_be_right() {
     check_fault("[gateway]\nlisten = 8000", "gateway.listen", "as in 127.0.0.1:8000, found an integer");
     check_fault("[gateway]\nlisten = \"[::]:80\"", "gateway.listen", "not a loopback address");
     check_fault("[ingest]\nadmin_listen = \"10.0.0.1:80\"", "ingest.admin_listen", "not a loopback address");
+    check_fault("[gateway]\ntls_cert_file = \"tls.crt\"", "gateway.tls_cert_file", "no use without");
+    check_fault("[ingest]\ntls_client_ca_file = \"ca.crt\"", "ingest.tls_client_ca_file", "no use without");
+    check_fault("[gateway]\nproxy_protocol = true", "gateway.proxy_protocol", "names no proxy");
+    check_fault("[gateway]\ntrusted_proxies = [\"10.0.0.1/8\"]", "gateway.trusted_proxies", "a network as in");
+    check_fault("[gateway]\norigins = [\"example.com\"]", "gateway.origins", "an origin as in");
     check_fault("[gateway]\nadmin_listen = \"127.0.0.1:8000\"", "gateway.admin_listen", "the service itself");
     check_fault("[gateway]\ndrain_ms = 500\ndrain_notice_ms = 500", "gateway.drain_notice_ms", "drain_ms");
     check_fault(
@@ -103,7 +108,12 @@ fn each_fault_says_what_would_be_right() {
         "limits.line_bytes_max",
         "never be taken",
     );
-    check_fault("[redis]\nurl = \"rediss://h\"", "redis.url", "not supported yet");
+    check_fault("[redis]\nurl = \"redis+sentinel://h\"", "redis.url", "name of the primary");
+    check_fault("[redis]\ntls_ca_file = \"ca.pem\"", "redis.tls_ca_file", "must begin with rediss");
+    check_fault("[redis]\nurl = \"rediss://h\"\ntls_cert_file = \"x.pem\"", "redis.tls_cert_file", "together");
+    check_fault("[redis]\nurl = \"rediss://h\"\ntls_key_file = \"x.key\"", "redis.tls_key_file", "together");
+    check_fault("[redis]\nurl = \"rediss://h\"\ntls_ca_file = \"no-such.pem\"", "redis.tls_ca_file", "no-such.pem");
+    check_fault("[redis]\nsentinel_password = \"s\"", "redis.sentinel_password", "names no sentinels");
     check_fault("[redis]\nurl = \"redis://h/x\"", "redis.url", "database");
     check_fault("[redis]\nprefix = \"a{b}\"", "redis.prefix", "letters");
     check_fault("[telemetry]\nlog_format = \"xml\"", "telemetry.log_format", "auto, json or text");
@@ -121,6 +131,20 @@ fn what_may_be_sent_fits_into_what_may_wait() {
         assert!(fits >= 2 * request, "{file}: {fits}");
         assert!(config.ingest.windows_bytes_max() + config.ingest.requests_bytes_max() <= memory);
     }
+}
+
+#[test]
+fn lists_and_switches_are_read_from_text_too() {
+    let file = "[gateway]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nproxy_protocol = true\norigins = [\"https://a.example\"]";
+    let variables = [
+        ("TIDINGS_GATEWAY__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("TIDINGS_GATEWAY__PROXY_PROTOCOL", "true"),
+        ("TIDINGS_GATEWAY__ORIGINS", "https://a.example"),
+    ];
+    let from_file = Config::load(&given(file, &[], &[]).sources).expect("sound").config;
+    let from_text = Config::load(&given("", &variables, &[]).sources).expect("sound").config;
+    assert_eq!(from_file.gateway, from_text.gateway);
+    assert_eq!(from_file.gateway.trusted_proxies.0.len(), 2);
 }
 
 #[test]
@@ -165,6 +189,12 @@ fn a_password_is_never_shown() {
         for text in [loaded.show(), format!("{loaded:?}")] {
             assert!(!text.contains("s3cret") && text.contains("[redacted]@host"), "{text}");
         }
+    }
+    let sentinels = "[redis]\nurl = \"redis+sentinel://u:s3cret@h1,h2:1/hive\"\nsentinel_password = \"s3cret\"";
+    let loaded = Config::load(&given(sentinels, &[], &[]).sources).expect("sound");
+    assert_eq!(loaded.config.redis.settings().sentinel.password.as_deref(), Some("s3cret"));
+    for text in [loaded.show(), format!("{loaded:?}")] {
+        assert!(!text.contains("s3cret") && text.contains("[redacted]@h1,h2:1/hive"), "{text}");
     }
     let wrong = Config::load(&given("", &[("TIDINGS_REDIS__URL", "redis://u:s3cret@h:port")], &[]).sources);
     assert!(!wrong.expect_err("not a port").to_string().contains("s3cret"));

@@ -2,10 +2,22 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tidings_broker::redis::{RedisSettings, RedisSettingsError};
 use toml::Value;
+
+mod networks;
+mod origins;
+
+pub use networks::{ForwardedHeader, Network, Networks};
+pub use origins::{OriginVerdict, Origins};
+
+mod account;
+
+pub use account::Password;
 
 /// A type that a setting may have.
 pub trait Setting: Sized {
@@ -82,6 +94,48 @@ macro_rules! numbers {
 }
 
 numbers!(u64, usize);
+
+impl Setting for bool {
+    fn read(value: &Value) -> Result<bool, String> {
+        match value {
+            Value::Boolean(flag) => Ok(*flag),
+            value => from_text("true or false", value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        Value::Boolean(*self)
+    }
+}
+
+/// A file; empty: none.
+impl Setting for Option<PathBuf> {
+    fn read(value: &Value) -> Result<Option<PathBuf>, String> {
+        let path = value.as_str().ok_or_else(|| expected("the path of a file", value))?;
+        Ok((!path.is_empty()).then(|| PathBuf::from(path)))
+    }
+
+    fn show(&self) -> Value {
+        Value::String(self.as_ref().map_or_else(String::new, |path| path.display().to_string()))
+    }
+}
+
+/// Reads a list: of texts in a file, with commas between them elsewhere.
+fn list<T: FromStr>(what: &str, value: &Value) -> Result<Vec<T>, String> {
+    let parse = |text: &str| text.trim().parse().map_err(|_| format!("expected {what}, found {:?}", text.trim()));
+    match value {
+        Value::Array(values) => {
+            values.iter().map(|value| parse(value.as_str().ok_or_else(|| expected(what, value))?)).collect()
+        }
+        Value::String(text) if text.trim().is_empty() => Ok(Vec::new()),
+        Value::String(text) => text.split(',').map(parse).collect(),
+        other => Err(expected(&format!("a list of {what}"), other)),
+    }
+}
+
+fn shown_list<T: fmt::Display>(values: &[T]) -> Value {
+    Value::Array(values.iter().map(|value| Value::String(value.to_string())).collect())
+}
 
 /// In milliseconds; keys end in `_ms`.
 impl Setting for Duration {
@@ -183,40 +237,18 @@ impl fmt::Debug for RedisUrl {
 
 impl Setting for RedisUrl {
     fn read(value: &Value) -> Result<RedisUrl, String> {
-        let wrong = || expected("a URL as in redis://user:password@host:6379/0", value);
-        let url = value.as_str().ok_or_else(wrong)?.trim();
-        let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
-        match scheme {
-            "redis" => {}
-            "rediss" => return Err("rediss:// is not supported yet: connections to Redis are not encrypted".into()),
-            _ => return Err(wrong()),
+        let url =
+            value.as_str().ok_or_else(|| expected("a URL as in redis://user:password@host:6379/0", value))?.trim();
+        match RedisSettings::new(url).check_url() {
+            Ok(()) => Ok(RedisUrl(url.into())),
+            Err(RedisSettingsError::Url(why)) => Err(why.into()),
+            Err(other) => Err(other.to_string()),
         }
-        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-        let (place, query) = place.split_once('?').map_or((place, None), |(place, query)| (place, Some(query)));
-        if query.is_some() {
-            return Err("takes no parameters behind a question mark".into());
-        }
-        let (host, database) = place.split_once('/').unwrap_or((place, ""));
-        if !is_host_and_port(host) {
-            return Err(wrong());
-        }
-        if !database.is_empty() && database.parse::<u32>().is_err() {
-            return Err("the database at the URL's end must be a number".into());
-        }
-        Ok(RedisUrl(url.into()))
     }
 
     fn show(&self) -> Value {
         Value::String(self.redacted())
     }
-}
-
-/// A name or address, and perhaps a port.
-fn is_host_and_port(text: &str) -> bool {
-    text.parse::<http::uri::Authority>().is_ok_and(|authority| {
-        let port = &text[authority.host().len()..];
-        !authority.host().is_empty() && (port.is_empty() || authority.port_u16().is_some())
-    })
 }
 
 /// How log lines look.

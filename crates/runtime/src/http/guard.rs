@@ -1,16 +1,24 @@
-//! Who may talk to a service that runs open: nobody but this machine. The socket listens on loopback only; what is left
-//! is the browser, which any web site can make talk to loopback.
+//! Which hosts and which web pages may talk to a service.
+//!
+//! A service that asks for credentials answers to any host name, and to pages of the sites on its list. Nobody but browsers
+//! sends `Origin`, so the list keeps nobody else out; rights do.
+//!
+//! A service that runs open talks to nobody but this machine. The socket listens on loopback only; what is left is the
+//! browser, which any web site can make talk to loopback:
 //!
 //! - `Host` must be a loopback name, else a site could name its own domain `127.0.0.1` and read everything as its own
 //!   origin (DNS rebinding).
 //! - `Origin`, where there is one, must be a page from loopback. This covers WebSockets too, to which the same-origin
 //!   policy does not apply.
-//! - Requests that browsers send without `Origin` (images, scripts, frames of another site) say `Sec-Fetch-Site:
-//!   cross-site` and are refused, but for a person following a link, which tells the site nothing.
 //!
-//! Loopback pages of other ports are answered with CORS headers. Refusals carry none.
+//! With both, requests that browsers send without `Origin` (images, scripts, frames of another site) say `Sec-Fetch-Site:
+//! cross-site` and are refused, but for a person following a link, which tells the site nothing.
+//!
+//! Pages that are let in are answered with CORS headers. Refusals carry none.
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
@@ -19,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tidings_protocol::codes::ErrorCode;
 
 use super::problem::Refused;
+use crate::config::{OriginVerdict, Origins};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -35,15 +44,40 @@ const EXPOSE_HEADERS: HeaderValue =
 /// How long a browser may remember a preflight's answer, in seconds: the longest that Chromium takes.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const VARY_ON: HeaderValue = HeaderValue::from_static("Origin");
+const ANY_PAGE: HeaderValue = HeaderValue::from_static("*");
 
-/// Middleware around every route: refuses with 403 what does not come from this machine, answers preflights, and adds
-/// CORS headers for loopback pages.
-pub(super) async fn loopback_only(request: Request, next: Next) -> Response {
-    if let Err(refused) = judge(request.method(), request.uri(), request.headers()) {
-        let mut response = refused.into_response();
-        response.headers_mut().append(header::VARY, VARY_ON);
-        return response;
-    }
+/// Who may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// This machine, by a loopback name, and its pages.
+    Open,
+    /// By any name; pages of these sites. Credentials are asked for elsewhere.
+    Closed(Origins),
+}
+
+/// By whom a browser lets an answer be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readable {
+    /// This page may read it.
+    Page,
+    /// This page may read it, and may send what the browser keeps for this host: cookies of a proxy before it, or
+    /// certificates.
+    PageWithCredentials,
+    /// Any page may read it, but send nothing of the kind.
+    AnyPage,
+}
+
+/// Middleware around every route: refuses with 403 what may not come in, answers preflights, and adds CORS headers for
+/// pages that may.
+pub(super) async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let readable = match guard.admit(request.method(), request.uri(), request.headers()) {
+        Ok(readable) => readable,
+        Err(refused) => {
+            let mut response = refused.into_response();
+            response.headers_mut().append(header::VARY, VARY_ON);
+            return response;
+        }
+    };
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = request.method() == Method::OPTIONS
         && origin.is_some()
@@ -52,7 +86,11 @@ pub(super) async fn loopback_only(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.append(header::VARY, VARY_ON);
     if let Some(origin) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let page = if readable == Readable::AnyPage { ANY_PAGE } else { origin };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
+        if readable == Readable::PageWithCredentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
         if preflight {
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
@@ -64,10 +102,28 @@ pub(super) async fn loopback_only(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether a request may come in, by its target and header fields alone.
+impl Guard {
+    fn admit(&self, method: &Method, target: &Uri, headers: &HeaderMap) -> Result<Readable, Refused> {
+        match self {
+            Guard::Open => judge(method, target, headers).map(|()| Readable::Page),
+            Guard::Closed(origins) => judge_page(method, headers, |origin| {
+                match origin.to_str().map_or(OriginVerdict::Refused, |origin| origins.judge(origin)) {
+                    OriginVerdict::Listed => Ok(Readable::PageWithCredentials),
+                    OriginVerdict::Any => Ok(Readable::AnyPage),
+                    OriginVerdict::Refused => Err("the page's site is not on the list of origins"),
+                }
+            }),
+        }
+    }
+}
+
+/// Whether a request may come in to a service that runs open, by its target and header fields alone.
 pub fn judge(method: &Method, target: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
     judge_host(target, headers)?;
-    judge_origin(method, headers)
+    let local = |origin: &HeaderValue| {
+        if is_loopback_page(origin) { Ok(Readable::Page) } else { Err("the page is not from this machine") }
+    };
+    judge_page(method, headers, local).map(|_| ())
 }
 
 /// The host is named in the target (HTTP/2, absolute form), in `Host`, or in both; each name must be a loopback one.
@@ -92,18 +148,26 @@ fn judge_host(target: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
     if named { Ok(()) } else { refuse("the request names no host") }
 }
 
-fn judge_origin(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
-    let refuse = |detail| Err(Refused::new(ErrorCode::OriginRefused, detail));
+/// Judges by the page that asks, if there is one.
+fn judge_page(
+    method: &Method,
+    headers: &HeaderMap,
+    page: impl FnOnce(&HeaderValue) -> Result<Readable, &'static str>,
+) -> Result<Readable, Refused> {
+    let refuse = |detail| Refused::new(ErrorCode::OriginRefused, detail);
     let mut origins = headers.get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
-        (Some(origin), None) if is_loopback_page(origin) => Ok(()),
-        (Some(_), None) => refuse("the page is not from this machine"),
-        (Some(_), Some(_)) => refuse("there is more than one Origin header"),
+        (Some(origin), None) => page(origin).map_err(refuse),
+        (Some(_), Some(_)) => Err(refuse("there is more than one Origin header")),
         // The browser's own word, which a page cannot forge; whoever is no browser does not send it.
         (None, _) if headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site") => {
-            if is_followed_link(method, headers) { Ok(()) } else { refuse("another site's page asked for this") }
+            if is_followed_link(method, headers) {
+                Ok(Readable::Page)
+            } else {
+                Err(refuse("another site's page asked for this"))
+            }
         }
-        (None, _) => Ok(()),
+        (None, _) => Ok(Readable::Page),
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::problem::{PROBLEM_MEDIA_TYPE, Problem};
 
@@ -16,6 +16,7 @@ use tidings_protocol::problem::{PROBLEM_MEDIA_TYPE, Problem};
 pub struct Refused {
     problem: Box<Problem>,
     retry_after_seconds: Option<u32>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Refused {
@@ -30,6 +31,12 @@ impl Refused {
         self
     }
 
+    /// The same with this header, in place of another that was given so.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Refused {
+        self.header = Some(Box::new((name, value)));
+        self
+    }
+
     /// What is answered.
     pub fn problem(&self) -> &Problem {
         &self.problem
@@ -38,7 +45,7 @@ impl Refused {
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Refused {
-        Refused { problem: Box::new(problem), retry_after_seconds: None }
+        Refused { problem: Box::new(problem), retry_after_seconds: None, header: None }
     }
 }
 
@@ -52,6 +59,9 @@ impl IntoResponse for Refused {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some((name, value)) = self.header.map(|header| *header) {
+            headers.insert(name, value);
         }
         response
     }

@@ -19,12 +19,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::admission::{Admitted, Place, Refusal, last_answer};
+use super::entry::{Entry, EntryMetrics, EntrySettings};
 use super::patience::{Patient, watched};
 use super::stream::PatientStream;
+use super::tls::TlsError;
 use super::{Listener, Peer};
 
 /// How long a new connection has for its first request's head, whatever protocol it speaks.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// The same for a connection that is only let in to be told to come back later.
+const REFUSED_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long an HTTP/1 connection has for each further head. The parser's clock also runs while nothing is sent, so this
 /// is how long an idle connection is kept, too: longer than common clients keep theirs.
@@ -66,6 +72,7 @@ pub struct ServerMetrics {
     open: IntGauge,
     accept_errors: IntCounter,
     timeouts: IntCounter,
+    entry: EntryMetrics,
 }
 
 impl ServerMetrics {
@@ -79,6 +86,7 @@ impl ServerMetrics {
                 "tidings_http_first_request_timeouts_total",
                 "Connections closed because their first request did not arrive in time.",
             )?,
+            entry: EntryMetrics::register(registry)?,
         };
         registry.register(Box::new(metrics.accepted.clone()))?;
         registry.register(Box::new(metrics.open.clone()))?;
@@ -86,6 +94,17 @@ impl ServerMetrics {
         registry.register(Box::new(metrics.timeouts.clone()))?;
         Ok(metrics)
     }
+}
+
+/// Why a listener is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The runtime cannot watch the socket.
+    #[error("the listener cannot be served: {0}")]
+    Io(#[from] std::io::Error),
+    /// Its TLS cannot be made.
+    #[error("TLS cannot be served: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A listener that is being served.
@@ -101,8 +120,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to accept on `listener` and to answer with `app`. Fails only where the runtime cannot watch the socket.
-    pub fn start(listener: Listener, app: Router, metrics: ServerMetrics) -> std::io::Result<Server> {
+    /// As [`Server::start_with`], in plain HTTP and without limits.
+    pub fn start(listener: Listener, app: Router, metrics: ServerMetrics) -> Result<Server, StartError> {
+        Server::start_with(listener, app, metrics, EntrySettings::default())
+    }
+
+    /// Starts to accept on `listener`, as `entry` says, and to answer with `app`. Fails where the files of TLS cannot be
+    /// used, or the runtime cannot watch the socket. The guard of `entry` is the application's matter
+    /// ([`super::app_behind`]).
+    pub fn start_with(
+        listener: Listener,
+        app: Router,
+        metrics: ServerMetrics,
+        entry: EntrySettings,
+    ) -> Result<Server, StartError> {
         let server = Server {
             address: listener.address(),
             stop: CancellationToken::new(),
@@ -110,17 +141,21 @@ impl Server {
             accepting: TaskTracker::new(),
             connections: TaskTracker::new(),
         };
+        let entry = Arc::new(Entry::load(entry, metrics.entry.clone())?);
+        let following = entry.follow(server.stop.clone());
         let acceptor = Acceptor {
             stop: server.stop.clone(),
             connections: server.connections.clone(),
             connection: Connection {
                 app,
                 metrics,
+                entry,
                 finish: server.finish.clone(),
                 builder: Arc::new(builder(server.connections.clone())),
             },
         };
         server.accepting.spawn(acceptor.run(listener.into_tokio()?));
+        server.accepting.spawn(following);
         server.accepting.close();
         Ok(server)
     }
@@ -215,7 +250,13 @@ impl Acceptor {
     async fn take(&self, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
             Ok((socket, peer)) => {
-                self.connections.spawn(self.connection.clone().run(socket, peer));
+                self.connection.metrics.accepted.inc();
+                let (place, refusal) = match self.connection.entry.admission.admit() {
+                    Admitted::Yes(place) => (place, None),
+                    Admitted::No(place, refusal) => (place, Some(refusal)),
+                    Admitted::Closed => return,
+                };
+                self.connections.spawn(self.connection.clone().run(socket, peer, place, refusal));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -242,37 +283,51 @@ fn is_of_the_connection(error: &std::io::Error) -> bool {
 struct Connection {
     app: Router,
     metrics: ServerMetrics,
+    entry: Arc<Entry>,
     finish: CancellationToken,
     builder: Arc<auto::Builder<Patient>>,
 }
 
 impl Connection {
-    async fn run(self, socket: TcpStream, peer: SocketAddr) {
-        self.metrics.accepted.inc();
+    async fn run(self, socket: TcpStream, peer: SocketAddr, place: Place, refusal: Option<Refusal>) {
         let _open = OpenGuard::new(&self.metrics.open);
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "the socket is gone already");
             return;
         }
         let fresh_until = Instant::now() + FRESH_REQUEST;
+        let Some((socket, source)) = self.entry.take(socket, peer, place).await else { return };
         let heard = CancellationToken::new();
         let app = self.app;
         let service = hyper::service::service_fn({
-            let heard = heard.clone();
+            let (heard, entry) = (heard.clone(), self.entry);
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 heard.cancel();
+                let client = entry.proxies.client(source, request.headers());
                 request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(client);
+                if let Some(refusal) = refusal {
+                    request.extensions_mut().insert(refusal);
+                }
                 let app = app.clone();
                 async move {
-                    let response = app.oneshot(request).await.unwrap_or_else(|never| match never {});
+                    let mut response = app.oneshot(request).await.unwrap_or_else(|never| match never {});
+                    if refusal.is_some() {
+                        last_answer(&mut response);
+                    }
                     Ok::<_, Infallible>(response.map(watched))
                 }
             }
         });
         let io = TokioIo::new(PatientStream::new(socket, WRITE_STALL));
         let mut connection = pin!(self.builder.serve_connection_with_upgrades(io, service));
-        let mut first_request = pin!(tokio::time::sleep(FIRST_REQUEST));
+        let first_within = if refusal.is_some() { REFUSED_REQUEST } else { FIRST_REQUEST };
+        let mut first_request = pin!(tokio::time::sleep(first_within));
         let mut finish = pin!(async {
+            if refusal.is_some() {
+                heard.cancelled().await;
+                return;
+            }
             self.finish.cancelled().await;
             // Out of the queue of a closed port: its request is on its way, and to close now would leave it unanswered.
             let _ = tokio::time::timeout_at(fresh_until, heard.cancelled()).await;

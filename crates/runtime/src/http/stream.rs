@@ -8,13 +8,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use super::socket::Socket;
 
 /// The socket and the clock of a write that waits.
 #[derive(Debug)]
 pub(super) struct PatientStream {
-    socket: TcpStream,
+    socket: Socket,
     limit: Duration,
     /// Allocated by the first write that has to wait; most connections never need it.
     clock: Option<Pin<Box<Sleep>>>,
@@ -22,11 +23,11 @@ pub(super) struct PatientStream {
 }
 
 impl PatientStream {
-    pub(super) fn new(socket: TcpStream, limit: Duration) -> PatientStream {
+    pub(super) fn new(socket: Socket, limit: Duration) -> PatientStream {
         PatientStream { socket, limit, clock: None, waiting: false }
     }
 
-    pub(super) fn into_socket(self) -> TcpStream {
+    pub(super) fn into_socket(self) -> Socket {
         self.socket
     }
 
@@ -74,10 +75,13 @@ impl AsyncWrite for PatientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // TLS keeps what the socket did not take, and a flush waits for it.
+        let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        self.timed(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let outcome = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.timed(cx, outcome)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName};
@@ -12,6 +13,7 @@ use tidings_runtime::http::problem::Refused;
 
 use super::accept::Representation;
 use super::{history, params, poll, sse};
+use crate::limits::Caller;
 use crate::openapi;
 use crate::shared::Shared;
 
@@ -51,6 +53,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 )]
 pub(crate) async fn read(
     State(shared): State<Arc<Shared>>,
+    Extension(grant): Extension<Grant>,
+    Extension(caller): Extension<Caller>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -58,7 +62,6 @@ pub(crate) async fn read(
     let project = params::project(&project)?;
     let representation = Representation::negotiate(&headers)?;
     let mut read = params::read(query.as_deref(), representation)?;
-    let grant = Grant::open(shared.viewer_id());
     match representation {
         Representation::Stream => {
             if let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
@@ -66,7 +69,8 @@ pub(crate) async fn read(
                 let id = id.to_str().map_err(|_| Refused::new(ErrorCode::InvalidHeader, "last-event-id"))?;
                 read.after = Some(params::place("last-event-id", id)?);
             }
-            sse::stream(shared, project, read, grant).await.map(IntoResponse::into_response)
+            let place = shared.limits.open(&caller).await?;
+            sse::stream(shared, project, read, grant, place).await.map(IntoResponse::into_response)
         }
         Representation::Json => match read.before {
             Some(before) => history::before(&shared, &project, before, &read, &grant).await,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use tidings_auth::Refusal;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
 use tidings_protocol::codes::ErrorCode;
@@ -37,8 +39,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Export a project
 ///
 /// Everything from the oldest event that the log holds to its head at the time of the request. What retention has removed,
-/// or a failover has cut meanwhile, is said by a row of type `gap`. An export whose gateway shuts down before the end breaks
-/// off: the body is incomplete, and HTTP says so.
+/// or a failover has cut meanwhile, is said by a row of type `gap`. An export whose gateway shuts down before the end, or
+/// whose credential ends, breaks off: the body is incomplete, and HTTP says so.
 #[utoipa::path(
     get,
     path = "/v1/projects/{project}/export",
@@ -58,6 +60,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 )]
 pub(crate) async fn export(
     State(shared): State<Arc<Shared>>,
+    Extension(grant): Extension<Grant>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
@@ -76,11 +79,11 @@ pub(crate) async fn export(
         filter: Filter::default(),
         lag: Lag::Full,
         snapshot: SnapshotWish::No,
-        grant: Grant::open(shared.viewer_id()),
+        grant,
     };
     let rows = Rows {
-        viewer: Viewer::new(topic, wants, wake.clone()),
-        registered: shared.connections.register(wake),
+        registered: shared.register(wake.clone(), wants.grant.clone(), &[&project]),
+        viewer: Viewer::new(topic, wants, wake),
         until: head.n(),
         format,
         stage: Stage::Opening,
@@ -122,8 +125,12 @@ enum Stage {
 
 /// The export was cut: its end is missing, and the client must see that.
 #[derive(Debug, thiserror::Error)]
-#[error("the gateway is shutting down")]
-struct Cut;
+enum Cut {
+    #[error("the gateway is shutting down")]
+    Drained,
+    #[error(transparent)]
+    Refused(Refusal),
+}
 
 impl Rows {
     /// Whether the gateway drains and the time that this leaves has passed.
@@ -170,9 +177,13 @@ impl Stream for Rows {
                 this.format.opening()
             }
             Stage::Rows => {
+                if let Some(refusal) = this.registered.refused() {
+                    this.stage = Stage::Over;
+                    return Poll::Ready(Some(Err(Cut::Refused(refusal))));
+                }
                 if this.is_drained(cx) {
                     this.stage = Stage::Over;
-                    return Poll::Ready(Some(Err(Cut)));
+                    return Poll::Ready(Some(Err(Cut::Drained)));
                 }
                 if let Some(frames) = ready!(this.poll_rows(cx)) {
                     this.format.rows(&frames, &mut this.any)

@@ -76,7 +76,7 @@ pub(super) async fn before(
                 if position.n() >= below.n {
                     continue;
                 }
-                if visible(event, grant) && read.filter.passes(event) {
+                if visible(event, position, &page.head, grant) && read.filter.passes(event) {
                     gathered.push(|out| Json.event(project, position, event, Marks::default(), out));
                 }
             }

@@ -41,7 +41,7 @@ pub(super) async fn poll(
     params::started(&topic).await?;
     let at = params::within(start::locate(&topic, shared.hub.broker(), after)).await?;
     let wake = Arc::new(Wake::default());
-    let registered = shared.connections.register(wake.clone());
+    let registered = shared.register(wake.clone(), grant.clone(), &[project]);
     // Always full: a compacted stretch has one position, its end, and may hold more than `limit`.
     let wants = Wants { at, newcomer: false, filter: read.filter, lag: Lag::Full, snapshot: SnapshotWish::No, grant };
     let mut viewer = Viewer::new(topic, wants, wake.clone());
@@ -53,24 +53,30 @@ pub(super) async fn poll(
         loop {
             wake.register(cx.waker());
             wake.take();
+            if let Some(refusal) = registered.refused() {
+                return Poll::Ready(Err(refusal));
+            }
             let mut pull = Pull { encoding: &Json, out: &mut frames, bytes_left, events_left, until: u64::MAX };
             let polled = viewer.poll_pull(cx, &mut pull);
             (bytes_left, events_left) = (pull.bytes_left, pull.events_left);
             if bytes_left == 0 || events_left == 0 {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
             }
             match polled {
                 // More may lie behind what was taken.
                 Poll::Ready(()) => {}
                 Poll::Pending if frames.is_empty() && !head::is_reached(&viewer) => return Poll::Pending,
                 Poll::Pending if !frames.is_empty() || !waits || registered.control.draining().is_some() => {
-                    return Poll::Ready(());
+                    return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
     });
     let taken = tokio::time::timeout(if waits { read.wait } else { PAGE_WAIT }, taking).await;
+    if let Ok(Err(refusal)) = taken {
+        return Err(refusal.into());
+    }
     if taken.is_err() && viewer.at() == at && !head::is_reached(&viewer) {
         // There is something behind `after`, and the store does not give it.
         return Err(params::away());

@@ -10,6 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use tidings_limits::connections::Connection;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
 use tidings_protocol::frames::After;
@@ -43,6 +44,7 @@ pub(super) async fn stream(
     project: Project,
     read: Read,
     grant: Grant,
+    place: Connection,
 ) -> Result<Response<Body>, Refused> {
     let topic = shared.topic(&project)?;
     params::started(&topic).await?;
@@ -54,8 +56,9 @@ pub(super) async fn stream(
     let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = Events {
-        viewer: Viewer::new(topic, wants, wake.clone()),
-        registered: shared.connections.register(wake),
+        registered: shared.register(wake.clone(), wants.grant.clone(), &[&project]),
+        viewer: Viewer::new(topic, wants, wake),
+        _place: place,
         _open: shared.metrics.open(Transport::Sse),
         tick,
         wrote_at: Instant::now(),
@@ -75,6 +78,7 @@ pub(super) async fn stream(
 struct Events {
     viewer: Viewer,
     registered: Registered,
+    _place: Connection,
     _open: OpenGuard,
     tick: Interval,
     wrote_at: Instant,
@@ -116,6 +120,10 @@ impl Stream for Events {
         this.registered.control.wake.register(cx.waker());
         this.registered.control.wake.take();
         if this.over && this.ready.is_empty() {
+            return Poll::Ready(None);
+        }
+        if this.registered.refused().is_some() {
+            // The client comes back by itself, and is told why it may not.
             return Poll::Ready(None);
         }
         while this.tick.poll_tick(cx).is_ready() {

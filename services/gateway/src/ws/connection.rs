@@ -16,7 +16,6 @@ use tidings_log::hub::Hub;
 use tidings_log::viewer::Pull;
 use tidings_protocol::codes::{CloseCode, ErrorCode, Reconnect};
 use tidings_protocol::frames::ServerFrame;
-use tidings_protocol::grant::Grant;
 use tidings_ws::frame;
 use tidings_ws::outbox::Outbox;
 use tidings_ws::reader::{Message, Reader, ReaderLimits};
@@ -24,16 +23,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::requests::{self, Request};
-use super::subscriptions::{Stands, Subscriptions};
+use super::subscriptions::Subscriptions;
 use crate::connections::Registered;
 use crate::encodings::WebSocket;
+use crate::limits::Messages;
 use crate::metrics::Metrics;
 
 mod clocks;
+mod rights;
 #[cfg(test)]
 mod tests;
 
 use clocks::Clocks;
+use rights::Refreshing;
 
 /// Bytes of events that are taken for one write.
 pub(super) const WRITE_BYTES: usize = 256 * 1024;
@@ -61,12 +63,12 @@ pub(super) struct Parts<S> {
     pub input: BytesMut,
     /// Whether permessage-deflate was negotiated.
     pub deflate: bool,
-    /// What the viewer may do, and who it is.
-    pub grant: Grant,
     /// Where it gets its topics.
     pub hub: Hub,
-    /// Its place in the registry.
+    /// Its place in the registry, with what the viewer may do, and who it is.
     pub registered: Registered,
+    /// How many messages the client may send.
+    pub messages: Messages,
     /// Counters.
     pub metrics: Metrics,
     /// Largest message of a client, in bytes.
@@ -87,8 +89,9 @@ pub(super) struct Connection<S> {
     replies: VecDeque<Bytes>,
     subscriptions: Subscriptions,
     encoding: WebSocket,
-    grant: Grant,
     registered: Registered,
+    refreshing: Option<Refreshing>,
+    messages: Messages,
     metrics: Metrics,
     clocks: Clocks,
     told_degraded: bool,
@@ -124,8 +127,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             replies: VecDeque::new(),
             subscriptions: Subscriptions::new(parts.hub, parts.registered.control.wake.clone()),
             encoding: WebSocket { deflate: parts.deflate },
-            grant: parts.grant,
             registered: parts.registered,
+            refreshing: None,
+            messages: parts.messages,
             metrics: parts.metrics,
             clocks: Clocks::new(Instant::now(), parts.ping_every, parts.stalled_after),
             told_degraded: false,
@@ -134,9 +138,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             phase: Phase::Open,
             frames: Vec::new(),
         };
-        let viewer = connection.grant.viewer().to_owned();
+        let grant = connection.registered.held.grant();
         let ping_ms = u64::try_from(parts.ping_every.as_millis()).unwrap_or(u64::MAX);
-        connection.reply(&ServerFrame::Hello { viewer: &viewer, server: crate::SERVER, ping_ms });
+        connection.reply(&ServerFrame::Hello { viewer: grant.viewer(), server: crate::SERVER, ping_ms });
         connection
     }
 
@@ -147,9 +151,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.replies.push_back(out.into());
     }
 
-    fn refuse(&mut self, code: ErrorCode, message: &str, reference: Option<&str>) {
+    /// Refuses what is not the client's fault: it does not count against the connection.
+    fn say_no(&mut self, code: ErrorCode, message: &str, reference: Option<&str>) {
         self.metrics.on_refused(code);
-        self.reply(&ServerFrame::Error { code: code.as_str(), message, reference });
+        self.reply(&ServerFrame::Error { code: code.as_str(), message, project: None, reference });
+    }
+
+    fn refuse(&mut self, code: ErrorCode, message: &str, reference: Option<&str>) {
+        self.say_no(code, message, reference);
         self.errors += 1;
         if self.errors >= ERRORS_MAX {
             self.close(CloseCode::TooManyErrors, None);
@@ -232,6 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // The close frame was the last one (RFC 6455, 5.5.1): only its answer is waited for.
             _ if self.phase != Phase::Open => {}
+            _ if !self.messages.take() => self.close(CloseCode::RateLimited, None),
             Message::Ping(payload) => self.replies.push_back(frame::pong(&payload)),
             Message::Binary(_) => self.refuse(ErrorCode::InvalidFrame, "frames are JSON text", None),
             Message::Text(text) => self.on_text(&text),
@@ -242,6 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn on_text(&mut self, text: &str) {
         match requests::parse(text) {
             Ok(Request::Ping { reference }) => self.reply(&ServerFrame::Pong { reference: reference.as_deref() }),
+            Ok(Request::Refresh { token, reference }) => self.refresh(token, reference),
             Ok(Request::Subscribe(wish)) => {
                 if self.subscriptions.is_full_for(&wish.project) {
                     let message = "too many projects on one connection";
@@ -249,16 +260,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return;
                 }
                 let reference = wish.reference.clone();
-                if let Err(full) = self.subscriptions.open(wish, self.grant.clone()) {
-                    // Not the client's fault: it does not count against the connection.
-                    let (code, message) = (ErrorCode::Busy, full.to_string());
-                    self.metrics.on_refused(code);
-                    let reference = reference.as_deref();
-                    self.reply(&ServerFrame::Error { code: code.as_str(), message: &message, reference });
+                if let Err(full) = self.subscriptions.open(wish, &self.registered.held) {
+                    self.say_no(ErrorCode::Busy, &full.to_string(), reference.as_deref());
                 }
             }
             Ok(Request::Unsubscribe { project, reference }) => {
                 if self.subscriptions.close(&project) {
+                    self.registered.held.release(&project);
                     let reference = reference.as_deref();
                     self.reply(&ServerFrame::Unsubscribed { project: project.as_str(), reference });
                 } else {
@@ -317,10 +325,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.reply(&ServerFrame::Draining { retry_after_ms });
                 self.close(CloseCode::Draining, Some(retry_after_ms));
             }
-            while let Poll::Ready(Stands { project, position, reference }) = self.subscriptions.poll_opened(cx) {
-                let reference = reference.as_deref();
-                self.reply(&ServerFrame::Subscribed { project: project.as_str(), position, reference });
-            }
+            self.look_at_rights(cx);
+        }
+        if self.phase == Phase::Open {
+            self.look_at_openings(cx);
         }
         if !self.replies.is_empty() {
             self.replies.drain(..).for_each(|frame| self.outbox.push(frame));

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tidings_protocol::codes::ErrorCode;
-use tidings_protocol::frames::{After, CLIENT_OPS, ClientFrame, REF_MAX};
+use tidings_protocol::frames::{After, CLIENT_OPS, ClientFrame, REF_MAX, ShownToken};
 use tidings_protocol::project::Project;
 
 use super::subscriptions::Wish;
@@ -16,6 +16,13 @@ pub(super) enum Request {
     Unsubscribe {
         /// To this project.
         project: Project,
+        /// Echoed.
+        reference: Option<String>,
+    },
+    /// Go on with another credential.
+    Refresh {
+        /// Which.
+        token: ShownToken,
         /// Echoed.
         reference: Option<String>,
     },
@@ -64,6 +71,7 @@ pub(super) fn parse(text: &str) -> Result<Request, Refused> {
     };
     match frame {
         ClientFrame::Ping { .. } => Ok(Request::Ping { reference }),
+        ClientFrame::Refresh { token, .. } => Ok(Request::Refresh { token, reference }),
         ClientFrame::Unsubscribe { project: name, .. } => {
             Ok(Request::Unsubscribe { project: project(name)?, reference })
         }

@@ -6,13 +6,16 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tidings_log::hub::{Hub, TopicsFull};
+use tidings_auth::{Reason, Refusal};
+use tidings_log::hub::{Hub, TopicHandle, TopicsFull};
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
+use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::frames::{After, Lag, SnapshotWish};
-use tidings_protocol::grant::Grant;
+use tidings_protocol::grant::{Grant, Scope};
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
+use tidings_runtime::http::rights::Held;
 
 use crate::start;
 
@@ -47,12 +50,26 @@ pub(super) struct Stands {
     pub reference: Option<String>,
 }
 
+/// A subscription that does not come about.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Stable code.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// Echoed.
+    pub reference: Option<String>,
+}
+
+/// What an opening comes to: a viewer, and the grant that allowed it.
+type Opening = BoxFuture<'static, Result<(Viewer, Stands, Grant), Failed>>;
+
 /// The subscriptions of one connection.
 pub(super) struct Subscriptions {
     hub: Hub,
     wake: Arc<Wake>,
     viewers: Vec<(Project, Viewer)>,
-    opening: HashMap<Project, BoxFuture<'static, (Viewer, Stands)>>,
+    opening: HashMap<Project, Opening>,
     /// Whose turn it is: each viewer gets its share of a full socket.
     turn: usize,
 }
@@ -69,31 +86,30 @@ impl Subscriptions {
         !known && self.viewers.len() + self.opening.len() >= SUBSCRIPTIONS_MAX
     }
 
-    /// Starts (or replaces) a subscription. It stands when [`Subscriptions::poll_opened`] says so.
+    /// Starts (or replaces) a subscription. It stands, or not, when [`Subscriptions::poll_opened`] says so.
     ///
     /// # Errors
     /// When the gateway has as many topics as it may; nothing has changed then.
-    pub(super) fn open(&mut self, wish: Wish, grant: Grant) -> Result<(), TopicsFull> {
-        let topic = self.hub.topic(&wish.project)?;
-        self.close(&wish.project);
-        let hub = self.hub.clone();
-        let wake = self.wake.clone();
-        let project = wish.project.clone();
-        let opening = async move {
-            topic.started().await;
-            let position = start::locate(&topic, hub.broker(), wish.after).await;
-            let wants = Wants {
-                at: position,
-                newcomer: wish.after == After::Now,
-                filter: wish.filter,
-                lag: wish.lag,
-                snapshot: wish.snapshot,
-                grant,
-            };
-            let stands = Stands { project: wish.project, position, reference: wish.reference };
-            (Viewer::new(topic, wants, wake), stands)
+    pub(super) fn open(&mut self, wish: Wish, held: &Held) -> Result<(), TopicsFull> {
+        let (hub, wake) = (self.hub.clone(), self.wake.clone());
+        let (project, grant) = (wish.project.clone(), held.grant());
+        let opening = if grant.allows(&project, Scope::Read) {
+            let topic = self.hub.topic(&project)?;
+            async move { Ok(opened(topic, &hub, wake, wish, grant).await) }.boxed()
+        } else {
+            // Nothing is asked of the store before it is known that it may be.
+            let rights = held.rights().clone();
+            async move {
+                let failed = |code, message| Failed { code, message, reference: wish.reference.clone() };
+                let granted = rights.authorize(&grant, &wish.project, Scope::Read).await;
+                let granted = granted.map_err(|refusal| failed(refusal.code(), refusal.message()))?;
+                let topic = hub.topic(&wish.project).map_err(|full| failed(ErrorCode::Busy, full.to_string()))?;
+                Ok(opened(topic, &hub, wake, wish, granted).await)
+            }
+            .boxed()
         };
-        self.opening.insert(project, opening.boxed());
+        self.close(&project);
+        self.opening.insert(project, opening);
         Ok(())
     }
 
@@ -105,16 +121,22 @@ impl Subscriptions {
         opening || self.viewers.len() < before
     }
 
-    /// A subscription that stands since the last call, if there is one.
-    pub(super) fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Stands> {
+    /// A subscription that stands since the last call, or failed, if there is one.
+    pub(super) fn poll_opened(&mut self, cx: &mut Context<'_>, held: &Held) -> Poll<Result<Stands, Failed>> {
         let opened = self.opening.iter_mut().find_map(|(project, opening)| match opening.poll_unpin(cx) {
             Poll::Ready(opened) => Some((project.clone(), opened)),
             Poll::Pending => None,
         });
-        let Some((project, (viewer, stands))) = opened else { return Poll::Pending };
+        let Some((project, opened)) = opened else { return Poll::Pending };
         self.opening.remove(&project);
-        self.viewers.push((project, viewer));
-        Poll::Ready(stands)
+        Poll::Ready(opened.and_then(|(viewer, stands, granted)| {
+            if !held.need(&project, Scope::Read, &granted) {
+                let refusal = Refusal { reason: Reason::NoRight, needed: Some(Scope::Read) };
+                return Err(Failed { code: refusal.code(), message: refusal.message(), reference: stands.reference });
+            }
+            self.viewers.push((project, viewer));
+            Ok(stands)
+        }))
     }
 
     /// Takes what the viewers have, the one whose turn it is first. Ready: something was taken.
@@ -139,4 +161,20 @@ impl Subscriptions {
             viewer.tell_at(encoding, out);
         }
     }
+}
+
+/// A viewer as it was wished for, once its topic has started.
+async fn opened(topic: TopicHandle, hub: &Hub, wake: Arc<Wake>, wish: Wish, grant: Grant) -> (Viewer, Stands, Grant) {
+    topic.started().await;
+    let position = start::locate(&topic, hub.broker(), wish.after).await;
+    let wants = Wants {
+        at: position,
+        newcomer: wish.after == After::Now,
+        filter: wish.filter,
+        lag: wish.lag,
+        snapshot: wish.snapshot,
+        grant: grant.clone(),
+    };
+    let stands = Stands { project: wish.project, position, reference: wish.reference };
+    (Viewer::new(topic, wants, wake), stands, grant)
 }

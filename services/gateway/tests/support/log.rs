@@ -28,7 +28,7 @@ impl Writer {
     pub(crate) async fn append(&mut self, events: Vec<wire::Event>) -> Position {
         let count = u32::try_from(events.len()).expect("few");
         let payload = wire::Batch { events }.encode_to_vec().into();
-        let batch = AppendBatch { payload, count, ids: Vec::new(), producers: Vec::new() };
+        let batch = AppendBatch { payload, count, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
         self.number += 1;
         loop {
             match self.call(Some(batch.clone())).await {
@@ -58,7 +58,9 @@ impl Writer {
             branch: self.branch,
             fresh: Branch::from_random(rand::random()),
             batch,
+            delete: false,
             dedupe: DedupeWindow::default(),
+            wait: None,
         };
         self.broker.append(self.project.clone(), call).await.expect("memory is there")
     }

@@ -17,7 +17,8 @@ use serde_json::Value;
 use store::Store;
 use tidings_gateway::Gateway;
 use tidings_protocol::position::Position;
-use tidings_runtime::config::GatewayConfig;
+use tidings_runtime::config::{Config, GatewayConfig};
+use tidings_runtime::http::rights::Rights;
 use tidings_runtime::service::Service as _;
 use tower::ServiceExt as _;
 
@@ -73,8 +74,14 @@ impl Rig {
     }
 
     async fn start_with(config: GatewayConfig) -> Rig {
+        Rig::start_on(Config { gateway: config, ..Config::default() }).await
+    }
+
+    pub(crate) async fn start_on(config: Config) -> Rig {
         let store = Store::default();
-        let gateway = Gateway::new(&config, Arc::new(store.clone()), &Registry::new()).expect("a fresh registry");
+        let (broker, limits) = (Arc::new(store.clone()), tidings_limits::Metrics::default());
+        let gateway =
+            Gateway::new(&config, broker, Rights::open(), limits, &Registry::new()).expect("a fresh registry");
         let writer = Writer::new(&store.memory, "demo").await;
         Rig { store, gateway, writer, events: 0 }
     }

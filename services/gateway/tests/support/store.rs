@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tidings_broker::memory::MemoryBroker;
+use tidings_broker::quota::Quotas;
 use tidings_broker::{
     Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, Page, Probe, ReadError, Sink,
     Span, StateAt, Subscription,
@@ -90,6 +91,10 @@ impl Log for Store {
 }
 
 impl Index for Store {
+    fn quotas(&self) -> Arc<dyn Quotas> {
+        self.memory.quotas()
+    }
+
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
         self.memory.enter(project)
     }

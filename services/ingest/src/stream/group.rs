@@ -5,17 +5,20 @@ use std::time::Instant;
 use serde::Serialize;
 use tidings_log::writer::{Failure, Item, Jumps, Options, SubmitError};
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::grant::Grant;
 use tidings_protocol::intake::{self, Fault, Intake};
 use tidings_protocol::problem::FieldProblem;
 use tidings_protocol::wire;
+use tidings_registry::Effective;
 
-use super::{BUSY_PAUSE, GROUP_BYTES, GROUP_LINES, GROUP_REFUSALS_BYTES};
+use super::{BUSY_PAUSE, End, GROUP_BYTES, GROUP_LINES, GROUP_REFUSALS_BYTES};
 use crate::Inner;
 use crate::answer::{self, EventResult};
 use crate::clock::{Ids, unix_ms};
 use crate::lines::Line;
 use crate::metrics::observe;
 use crate::publish::Head;
+use crate::rates::Counted;
 
 /// What the answer to an event takes at most, beside its id: a position, or what a producer's sequence expected.
 const RESULT_BYTES_MAX: usize = 384;
@@ -40,7 +43,8 @@ pub(super) struct Group {
 pub(super) struct Told {
     pub(super) accepted: u64,
     pub(super) rejected: u64,
-    pub(super) failed: Option<Failure>,
+    /// Why the stream ends here.
+    pub(super) end: Option<End>,
 }
 
 /// Why a line was not taken.
@@ -160,24 +164,61 @@ impl Group {
         self.add(line, inner, head);
     }
 
+    /// Redacts the events. One that has no room for the marks is refused, in its line's place.
+    fn redact(&mut self, inner: &Inner, settings: &Effective) {
+        if settings.redactor.is_none() {
+            return;
+        }
+        let mut events = std::mem::take(&mut self.events).into_iter();
+        for (line, answer) in self.lines.iter_mut().filter(|(_, answer)| answer.is_none()) {
+            let mut event = events.next().expect("a line without a refusal has an event");
+            match inner.redact(settings, &mut event) {
+                Ok(()) => self.events.push(event),
+                Err(fault) => {
+                    let mut out = Vec::new();
+                    write(&mut out, &Refused { line: *line, error: fault.into() });
+                    *answer = Some(out);
+                }
+            }
+        }
+    }
+
     /// Appends the events, and writes an answer for each line up to the first that the log did not take.
     pub(super) async fn append(
         mut self,
         inner: &Inner,
         head: &Head,
+        grant: &Grant,
         jumps: &mut Jumps,
         deadline: tokio::time::Instant,
     ) -> (Vec<u8>, Told) {
+        let Ok(settings) = inner.settings(&head.project).await else {
+            return (Vec::new(), Told { end: Some(End::Failed(Failure::Away)), ..Told::default() });
+        };
+        self.redact(inner, &settings);
+        let weight = self.events.iter().map(Item::weight_of).sum();
+        let counted = match count(inner, head, grant, &settings, (self.events.len(), weight), deadline).await {
+            Ok(counted) => counted,
+            Err(end) => return (Vec::new(), Told { end: Some(end), ..Told::default() }),
+        };
         let began = Instant::now();
         let options = Options { deadline, jumps: *jumps };
         for event in &self.events {
             jumps.allows(event);
         }
         let events = std::mem::take(&mut self.events);
-        let (outcomes, failed) = submit(inner, head, events, options).await;
+        let (outcomes, failed) = match submit(inner, head, events, options).await {
+            Ok(outcomes) => (outcomes, None),
+            Err(refused) => {
+                if answer::is_untouched(&refused) {
+                    counted.give_back();
+                }
+                (refused.results, Some(refused.why))
+            }
+        };
         observe(&inner.metrics.append_seconds, began);
         let mut outcomes = outcomes.into_iter();
-        let mut told = Told { failed, ..Told::default() };
+        let mut told = Told { end: failed.map(End::Failed), ..Told::default() };
         let mut out = Vec::with_capacity(self.refusals_bytes + self.lines.len() * 112);
         for (line, refusal) in self.lines {
             if let Some(refusal) = refusal {
@@ -202,23 +243,48 @@ impl Group {
     }
 }
 
+/// Counts events; while they are over a limit they wait, as they do for the writer, until their deadline or a drain.
+async fn count(
+    inner: &Inner,
+    head: &Head,
+    grant: &Grant,
+    settings: &Effective,
+    size: (usize, usize),
+    deadline: tokio::time::Instant,
+) -> Result<Counted, End> {
+    loop {
+        let over = match inner.count(&head.project, grant, settings, size).await {
+            Ok(counted) => return Ok(counted),
+            Err(over) => over,
+        };
+        let wake = tokio::time::Instant::now() + over.retry_after.max(BUSY_PAUSE);
+        if wake >= deadline {
+            return Err(End::Limited);
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(wake) => {}
+            () = inner.stop.cancelled() => return Err(End::Failed(Failure::Draining)),
+        }
+    }
+}
+
 /// Submits events; while the writer is busy they wait, which is what backpressure means here.
 async fn submit(
     inner: &Inner,
     head: &Head,
     events: Vec<wire::Event>,
     options: Options,
-) -> (Vec<Option<tidings_log::writer::Outcome>>, Option<Failure>) {
+) -> Result<Vec<Option<tidings_log::writer::Outcome>>, SubmitError> {
     loop {
         match inner.writers.submit(&head.project, &events, options).await {
-            Ok(outcomes) => return (outcomes.into_iter().map(Some).collect(), None),
+            Ok(outcomes) => return Ok(outcomes.into_iter().map(Some).collect()),
             Err(SubmitError { why: Failure::Busy, results })
                 if results.iter().all(Option::is_none)
                     && tokio::time::Instant::now() + BUSY_PAUSE < options.deadline =>
             {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
-            Err(SubmitError { why, results }) => return (results, Some(why)),
+            Err(refused) => return Err(refused),
         }
     }
 }

@@ -17,6 +17,7 @@ use tidings_protocol::position::{LogId, Position};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tidings_runtime::config::Config;
+use tidings_runtime::http::rights::Rights;
 use tidings_runtime::http::{Listener, Server, ServerMetrics, app};
 use tidings_runtime::service::Service;
 
@@ -60,11 +61,16 @@ impl Rig {
         Rig::start_with(Config::default()).await
     }
 
-    #[allow(clippy::unused_async, reason = "a server starts within a runtime")]
     pub(crate) async fn start_with(config: Config) -> Rig {
-        let store = Store::default();
+        Rig::start_on(config, Store::default(), Rights::open()).await
+    }
+
+    #[allow(clippy::unused_async, reason = "a server starts within a runtime")]
+    pub(crate) async fn start_on(config: Config, store: Store, rights: Rights) -> Rig {
         let registry = Registry::new();
-        let ingest = Ingest::new(&config, Arc::new(store.clone()), &registry).expect("a registry of its own");
+        let limits = tidings_limits::Metrics::register(&registry).expect("a registry of its own");
+        let ingest =
+            Ingest::new(&config, Arc::new(store.clone()), rights, limits, &registry).expect("a fresh registry");
         let ingest = Arc::new(ingest);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let metrics = ServerMetrics::register(&Registry::new()).expect("a registry of its own");
@@ -82,6 +88,16 @@ impl Rig {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.expect("a whole answer") }
+    }
+
+    /// Any request; the body is JSON.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let method = method.parse().expect("a method");
+        let request = self.client.request(method, format!("http://{}{path}", self.address));
+        let request = body.into_iter().fold(request, |request, body| request.json(&body));
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Answer { status, headers, body: response.text().await.expect("a whole answer") }

@@ -7,6 +7,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tidings_broker::memory::MemoryBroker;
+use tidings_broker::quota::Quotas;
+use tidings_broker::registry::Registry;
 use tidings_broker::{
     Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, Probe,
     ReadError, Sink, Span, StateAt, Subscription,
@@ -118,6 +120,14 @@ impl Log for Store {
 }
 
 impl Index for Store {
+    fn registry(&self) -> Arc<dyn Registry> {
+        self.memory.registry()
+    }
+
+    fn quotas(&self) -> Arc<dyn Quotas> {
+        self.memory.quotas()
+    }
+
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
         self.memory.enter(project)
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::draft::Draft;
 use super::refusal::Refusal;
+use super::token::Token;
 use super::{Address, cause, http};
 
 /// How long an answer may take: longer than the server's own deadline.
@@ -47,9 +48,9 @@ pub(crate) enum News {
 
 impl Publisher {
     /// A publisher to this project.
-    pub(crate) fn new(address: &Address, project: &Project) -> Result<Publisher, reqwest::Error> {
+    pub(crate) fn new(address: &Address, project: &Project, token: &Token) -> Result<Publisher, reqwest::Error> {
         Ok(Publisher {
-            http: http(ANSWER_TIMEOUT)?,
+            http: http(ANSWER_TIMEOUT, token)?,
             url: address.events(project),
             backoff: Backoff::new(FIRST_PAUSE),
             open: OpenSessions::default(),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::sse::{Block, Parser};
 use crate::client::backoff::Backoff;
 use crate::client::refusal::Refusal;
+use crate::client::token::Token;
 use crate::client::{cause, http};
 
 /// A stream without a byte for so long is cut: a server writes at least every 24 seconds.
@@ -79,10 +80,10 @@ struct Draining {
 
 impl Follower {
     /// A follower of the stream at `url` with these parameters. Connects when asked for the first item.
-    pub(super) fn new(mut url: Url, query: &[(&str, String)]) -> Result<Follower, reqwest::Error> {
+    pub(super) fn new(mut url: Url, query: &[(&str, String)], token: &Token) -> Result<Follower, reqwest::Error> {
         url.query_pairs_mut().extend_pairs(query);
         Ok(Follower {
-            http: http(SILENCE)?,
+            http: http(SILENCE, token)?,
             url,
             last_id: None,
             backoff: Backoff::new(RETRY_DEFAULT),

@@ -39,7 +39,9 @@ impl Appender {
             branch: self.branch,
             fresh: Branch::from_random(rand::random()),
             batch,
+            delete: false,
             dedupe: DedupeWindow::default(),
+            wait: None,
         };
         self.broker.append(self.project.clone(), call).await
     }
@@ -48,7 +50,7 @@ impl Appender {
         self.number += 1;
         let event = wire::Event { json: vec![b' '; bytes].into(), ..wire::Event::default() };
         let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
-        let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new() };
+        let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
         match self.call(Some(batch)).await? {
             Answer::Appended { .. } => Ok(()),
             other => panic!("{other:?}"),

@@ -30,7 +30,8 @@ pub(super) struct Freed(Vec<FreedBatch>);
 #[derive(Debug)]
 struct FreedBatch {
     number: u64,
-    keys: Vec<u64>,
+    /// Each item's key, and whether it was new in this batch.
+    items: Vec<(u64, bool)>,
     at: Duration,
 }
 
@@ -39,7 +40,8 @@ impl Freed {
         if self.0.len() >= FREED_MAX {
             self.0.remove(0);
         }
-        self.0.push(FreedBatch { number, keys: items.iter().map(|item| item.key).collect(), at: now });
+        let items = items.iter().map(|item| (item.key, !item.heals())).collect();
+        self.0.push(FreedBatch { number, items, at: now });
     }
 
     pub(super) fn clear(&mut self) {
@@ -51,9 +53,9 @@ impl Freed {
         self.0.retain(|batch| batch.at >= bound);
     }
 
-    fn take(&mut self, number: u64) -> Option<Vec<u64>> {
+    fn take(&mut self, number: u64) -> Option<Vec<(u64, bool)>> {
         let index = self.0.iter().position(|batch| batch.number == number)?;
-        Some(self.0.remove(index).keys)
+        Some(self.0.remove(index).items)
     }
 }
 
@@ -69,14 +71,14 @@ impl Machine {
     /// The log's answer to `number` stands: what was freed under it is in the log, whether it still waits or was
     /// acknowledged elsewhere since.
     pub(super) fn stands(&mut self, now: Duration, number: u64, last: Position, count: u32, done: &mut Vec<Done>) {
-        let Some(keys) = self.freed.take(number) else { return };
-        if keys.len() != count as usize {
+        let Some(items) = self.freed.take(number) else { return };
+        if items.len() != count as usize {
             debug_assert!(false, "an answer to other bytes");
             return;
         }
-        for (key, back) in keys.into_iter().zip((0..u64::from(count)).rev()) {
+        for ((key, new), back) in items.into_iter().zip((0..u64::from(count)).rev()) {
             let position = last.back(back);
-            if self.memory.stands(key, position) {
+            if self.memory.stands(key, position, new) {
                 continue;
             }
             if let Some(index) = self.queue.iter().position(|item| item.key == key)
@@ -98,6 +100,8 @@ impl Machine {
         for item in &mut self.queue {
             if item.heals() && !item.slots.is_empty() {
                 item.purpose = Purpose::Request;
+                self.keys += 1;
+                item.key = self.keys;
             }
         }
         self.queue.retain(|item| !item.is_own());
@@ -105,12 +109,13 @@ impl Machine {
         if !items.is_empty() {
             step.notes.push(Note::PuttingBack { events: items.len() });
         }
-        for item in items.into_iter().rev() {
-            self.queue.push_front(item);
-        }
+        // The project's deletion is done again before anything else: what is told and put back came after it.
+        let (deletions, items): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::deletes_project);
+        self.requeue(items);
         for lost in lost.into_iter().rev() {
             self.owe(lost, draw, step);
         }
+        self.requeue(deletions);
     }
 
     /// A gap will tell of a loss, before anything else is appended.
@@ -124,11 +129,17 @@ impl Machine {
 
     /// Events on their way back were refused for good: their loss is told.
     pub(super) fn cannot_put_back(&mut self, keys: &[u64], draw: &mut dyn Draw, step: &mut Step) {
-        for &key in keys {
-            if let Some(acknowledged) = self.memory.give_up(key) {
-                // Where its branch was cut is not known any more; everything since the beginning holds for sure.
-                self.owe(Lost { after: Position::ZERO, acknowledged, certain: true }, draw, step);
+        let mut highest: Vec<Position> = Vec::new();
+        for position in keys.iter().filter_map(|key| self.memory.give_up(*key)) {
+            match highest.iter_mut().find(|known| known.branch == position.branch) {
+                Some(known) if known.n() >= position.n() => {}
+                Some(known) => *known = position,
+                None => highest.push(position),
             }
+        }
+        for acknowledged in highest {
+            // Where its branch was cut is not known any more; everything since the beginning holds for sure.
+            self.owe(Lost { after: Position::ZERO, acknowledged, certain: true }, draw, step);
         }
     }
 
@@ -144,11 +155,15 @@ impl Machine {
         } else if !self.memory.is_empty() {
             self.sync_due = true;
         }
+        if self.has_own_work() && self.flight.is_none() {
+            // The store answers: what it refused before is worth another try, once for each time that it was asked.
+            self.trouble = None;
+        }
     }
 
-    /// Whether nothing that was acknowledged is remembered, so that forgetting the machine loses nothing.
-    pub fn remembers_nothing(&self) -> bool {
-        self.memory.is_empty()
+    /// Whether nothing is kept that could be put back, so that forgetting the machine costs a healing nothing.
+    pub fn keeps_nothing(&self) -> bool {
+        self.memory.count() == 0
     }
 
     /// Whether there is something to send for which nobody waits.

@@ -3,7 +3,7 @@
 //! Kept: each event with every position at which it ever stood, for a minute in which the known store answers, and within
 //! bounds of bytes. What leaves is remembered as the highest position of its branch: if a log lacks that, a loss is told.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +39,10 @@ struct Kept {
     later: Vec<Position>,
     /// When it was acknowledged, or last put back.
     at: Duration,
-    /// It waits to be put back, so it must not leave.
-    pending: bool,
+    /// Its place among what was acknowledged.
+    order: u64,
+    /// It is this writer's deletion of the project.
+    deletes_project: bool,
 }
 
 impl Kept {
@@ -68,9 +70,12 @@ pub(super) struct Memory {
     keep: Keep,
     /// Oldest first.
     kept: VecDeque<Kept>,
+    /// What waits to be put back, by its key: it must not leave.
+    missing: HashMap<u64, Kept, foldhash::fast::RandomState>,
+    next_order: u64,
     bytes: usize,
     forgotten: Forgotten,
-    /// Branches that a deletion opened, as far as this writer has learnt of it.
+    /// Branches that a deletion opened, as far as this writer has learnt of it; the newest.
     deletions: Vec<Branch>,
 }
 
@@ -85,13 +90,28 @@ pub(super) struct Missing {
 
 impl Memory {
     pub(super) fn new(keep: Keep) -> Memory {
-        Memory { keep, kept: VecDeque::new(), bytes: 0, forgotten: Forgotten::default(), deletions: Vec::new() }
+        Memory {
+            keep,
+            kept: VecDeque::new(),
+            missing: HashMap::default(),
+            next_order: 0,
+            bytes: 0,
+            forgotten: Forgotten::default(),
+            deletions: Vec::new(),
+        }
     }
 
     /// An event was acknowledged at this position: it stands there, or (a producer's duplicate) at or below it.
     pub(super) fn keep(&mut self, now: Duration, item: &Item, position: Position) {
-        let encoded = item.encoded();
-        let kept = Kept { key: item.key, encoded, first: position, later: Vec::new(), at: now, pending: false };
+        let kept = Kept {
+            key: item.key,
+            encoded: item.encoded(),
+            first: position,
+            later: Vec::new(),
+            at: now,
+            order: self.order(),
+            deletes_project: item.deletes_project(),
+        };
         let bytes = kept.bytes();
         if self.make_room(bytes) {
             self.bytes += bytes;
@@ -99,6 +119,11 @@ impl Memory {
         } else {
             self.forgotten.note(position);
         }
+    }
+
+    fn order(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order
     }
 
     /// Makes room for so many bytes: the oldest leave. False: there is none.
@@ -111,9 +136,9 @@ impl Memory {
         true
     }
 
-    /// The oldest that may go leaves, if it is one of `which`.
+    /// The oldest leaves, if it is one of `which`.
     fn forget_oldest(&mut self, which: impl Fn(&Kept) -> bool) -> bool {
-        let Some(oldest) = self.kept.pop_front_if(|kept| !kept.pending && which(kept)) else { return false };
+        let Some(oldest) = self.kept.pop_front_if(|kept| which(kept)) else { return false };
         self.forgotten.note(oldest.last());
         self.give_back(oldest.bytes());
         true
@@ -132,31 +157,42 @@ impl Memory {
 
     /// An event was put back, or found to stand here after all.
     pub(super) fn restored(&mut self, now: Duration, key: u64, position: Position) {
-        let Some(index) = self.find(key) else { return self.forgotten.note(position) };
-        let Some(mut kept) = self.kept.remove(index) else { return };
+        let Some(mut kept) = self.missing.remove(&key) else { return self.forgotten.note(position) };
         kept.later.push(position);
-        kept.pending = false;
         kept.at = now;
+        kept.order = self.order();
         self.kept.push_back(kept);
     }
 
-    /// A batch that went unanswered stands in this history: an event that was since acknowledged elsewhere stood there
-    /// first. False: nothing of this key is kept.
-    pub(super) fn stands(&mut self, key: u64, position: Position) -> bool {
-        let Some(index) = self.find(key) else { return false };
-        let kept = &mut self.kept[index];
-        if !kept.positions().contains(&position) {
+    /// A batch that went unanswered stands in this history, so an event that was since acknowledged elsewhere stood there
+    /// too: `first` if it was new in that batch, else after where it had stood before. False: nothing of this key is kept.
+    pub(super) fn stands(&mut self, key: u64, position: Position, first: bool) -> bool {
+        let waiting = self.missing.get_mut(&key);
+        let Some(kept) = waiting.or_else(|| self.kept.iter_mut().find(|kept| kept.key == key)) else { return false };
+        if kept.positions().contains(&position) {
+            return true;
+        }
+        if first {
             kept.later.insert(0, std::mem::replace(&mut kept.first, position));
+        } else {
+            kept.later.push(position);
         }
         true
     }
 
     /// It cannot be put back: it counts as one that left. Answers where it stood last.
     pub(super) fn give_up(&mut self, key: u64) -> Option<Position> {
-        let kept = self.kept.remove(self.find(key)?)?;
+        let kept = self.missing.remove(&key)?;
         self.give_back(kept.bytes());
         self.forgotten.note(kept.last());
         Some(kept.last())
+    }
+
+    /// Nothing can be put back for now: what waited for it ages like all else.
+    pub(super) fn give_in(&mut self) {
+        let missing = std::mem::take(&mut self.missing);
+        self.kept.extend(missing.into_values());
+        self.kept.make_contiguous().sort_by_key(|kept| kept.order);
     }
 
     /// How long events are kept.
@@ -164,72 +200,99 @@ impl Memory {
         self.keep.time
     }
 
-    fn find(&self, key: u64) -> Option<usize> {
-        // What is asked for is mostly old, since it went through a fork.
-        self.kept.iter().position(|kept| kept.key == key)
-    }
-
     /// A gap in the log tells of everything up to here.
     pub(super) fn told(&mut self, owed: Position) {
         self.forgotten.told(owed);
     }
 
-    /// Events kept.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.kept.len()
+    /// Events kept, those that wait to be put back too.
+    pub(super) fn count(&self) -> usize {
+        self.kept.len() + self.missing.len()
     }
 
     /// Whether nothing was acknowledged that a fork could take.
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.forgotten.0.is_empty()
+        self.count() == 0 && self.forgotten.0.is_empty()
     }
 
     /// What this log lacks. What waited to be put back is reckoned anew.
     pub(super) fn missing_in(&mut self, head: &Head) -> Missing {
         self.learn_deletions(head);
-        if head.forks.len() >= FORKS_MAX {
-            // What stands on no branch that is listed may be in the log all the same: nobody can know, so it is told.
-            let mut unlisted = Vec::new();
-            for kept in &self.kept {
-                let listed =
-                    |position: &Position| position.branch == head.branch || head.closing(position.branch).is_some();
-                if !kept.positions().iter().any(listed) {
-                    unlisted.push(kept.key);
-                }
-            }
-            for key in unlisted {
-                self.give_up(key);
-            }
-        }
-        let mut items: Vec<Item> = Vec::new();
-        for kept in &mut self.kept {
-            kept.pending = !kept.is_in(head);
-            if kept.pending {
-                items.push(Item::put_back(kept.key, &kept.encoded, &kept.positions()));
+        self.give_in();
+        let forks_full = head.forks.len() >= FORKS_MAX;
+        let listed = |position: &Position| position.branch == head.branch || head.closing(position.branch).is_some();
+        let mut missing = Vec::new();
+        for kept in std::mem::take(&mut self.kept) {
+            if kept.is_in(head) {
+                self.kept.push_back(kept);
+            } else if forks_full && !kept.positions().iter().any(listed) {
+                // It may be in the log all the same: nobody can know, so it is told, not put back.
+                self.give_back(kept.bytes());
+                self.forgotten.note(kept.last());
+            } else {
+                missing.push(kept);
             }
         }
-        // One event may be kept twice, since its retry was acknowledged too. The second one is the log's duplicate.
-        for (double, _) in item::doubles(&items).into_iter().rev() {
-            let key = items.remove(double).key;
-            if let Some(index) = self.find(key) {
-                self.kept[index].pending = false;
-            }
-        }
+        let items = self.without_doubles(missing);
         Missing { lost: self.forgotten.lost_in(head), items }
     }
 
-    /// A deletion that is news: what was kept from before it is gone by somebody's wish.
+    /// What is to be put back. One event may be kept twice, since its retry was acknowledged too: the first one stays.
+    fn without_doubles(&mut self, mut missing: Vec<Kept>) -> Vec<Item> {
+        let put_back = |kept: &Kept| Item::put_back(kept.key, &kept.encoded, &kept.positions());
+        let mut items: Vec<Item> = missing.iter().map(put_back).collect();
+        for (double, first) in item::doubles(&items).into_iter().rev() {
+            let gone = missing.remove(double);
+            items.remove(double);
+            self.give_back(gone.bytes());
+            let stood = missing[first].positions();
+            missing[first].later.extend(gone.positions().into_iter().filter(|position| !stood.contains(position)));
+            items[first] = put_back(&missing[first]);
+        }
+        self.missing.extend(missing.into_iter().map(|kept| (kept.key, kept)));
+        items
+    }
+
+    /// This writer deleted the project, which opened `branch`. Unless it was done `again`, nothing of before matters any
+    /// more; what is kept then came after the first time.
+    pub(super) fn deleted(&mut self, branch: Branch, again: bool) {
+        if !again {
+            self.clear(|_| false);
+        }
+        self.learn(branch);
+    }
+
+    /// A deletion that is news: what was kept from before it is gone by somebody's wish. Only the writer's own one is done
+    /// again where it is missing.
     fn learn_deletions(&mut self, head: &Head) {
         let deleted = head.forks.iter().filter(|fork| fork.kind == ForkKind::Deleted).map(|fork| fork.from.branch);
-        let deleted: Vec<Branch> = deleted.collect();
-        if deleted.iter().any(|branch| !self.deletions.contains(branch)) {
-            let bytes = self.bytes;
-            self.give_back(bytes);
-            self.kept.clear();
-            self.forgotten = Forgotten::default();
+        let news: Vec<Branch> = deleted.filter(|branch| !self.deletions.contains(branch)).collect();
+        if !news.is_empty() {
+            self.clear(|kept| kept.deletes_project);
         }
-        self.deletions = deleted;
+        for branch in news {
+            self.learn(branch);
+        }
+    }
+
+    fn learn(&mut self, branch: Branch) {
+        if self.deletions.contains(&branch) {
+            return;
+        }
+        // Twice as many as meta can list: a history that was left may come back.
+        if self.deletions.len() >= 2 * FORKS_MAX {
+            self.deletions.remove(0);
+        }
+        self.deletions.push(branch);
+    }
+
+    /// Drops what is kept, but for what `stays`, and what is known of what has left.
+    fn clear(&mut self, stays: impl Fn(&Kept) -> bool) {
+        self.give_in();
+        self.kept.retain(stays);
+        let freed = self.bytes - self.kept.iter().map(Kept::bytes).sum::<usize>();
+        self.give_back(freed);
+        self.forgotten = Forgotten::default();
     }
 }
 

@@ -43,6 +43,9 @@ pub enum Failure {
     /// As much waits as may. It was not taken.
     #[error("too much waits to be written")]
     Busy,
+    /// As many sessions as may be were deleted while their events are in the log. It was not taken.
+    #[error("the project has too many deleted sessions")]
+    DeletionsFull,
     /// The process stops. It was not taken.
     #[error("the writer is draining")]
     Draining,

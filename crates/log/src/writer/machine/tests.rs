@@ -1,6 +1,7 @@
 //! Each rule of L5, L6 and L7 on scripted answers; L9 in the modules below.
 #![allow(clippy::unnecessary_wraps, reason = "a script holds answers and failures alike")]
 
+mod deletion;
 mod forks;
 mod healing;
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use prometheus::Registry;
 use tidings_broker::memory::MemoryBroker;
 use tidings_log::wake::Wake;
-use tidings_runtime::config::GatewayConfig;
+use tidings_protocol::grant::Grant;
+use tidings_runtime::config::Config;
+use tidings_runtime::http::rights::Rights;
 use tidings_runtime::service::Service as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
@@ -22,7 +24,9 @@ mod log;
 const HANG: Duration = Duration::from_mins(5);
 
 fn gateway(broker: &MemoryBroker) -> Gateway {
-    Gateway::new(&GatewayConfig::default(), Arc::new(broker.clone()), &Registry::new()).expect("a fresh registry")
+    let broker = Arc::new(broker.clone());
+    let limits = tidings_limits::Metrics::default();
+    Gateway::new(&Config::default(), broker, Rights::open(), limits, &Registry::new()).expect("a fresh registry")
 }
 
 fn connection<S: AsyncRead + AsyncWrite + Unpin>(gateway: &Gateway, socket: S) -> Connection<S> {
@@ -31,9 +35,9 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin>(gateway: &Gateway, socket: S) -
         socket,
         input: BytesMut::new(),
         deflate: false,
-        grant: Grant::open("v-1"),
         hub: shared.hub.clone(),
-        registered: shared.connections.register(Arc::new(Wake::default())),
+        registered: shared.register(Arc::new(Wake::default()), Grant::open("v-1"), &[]),
+        messages: shared.limits.messages(),
         metrics: shared.metrics.clone(),
         message_bytes_max: shared.settings.message_bytes_max,
         ping_every: shared.settings.ping_every,
@@ -86,6 +90,30 @@ async fn nothing_follows_the_close_frame() {
     };
     tokio::time::timeout(HANG, talk).await.expect("the server closes");
     served.await.expect("no panic").expect("a clean end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_floods_is_closed_and_told_when_to_come_back() {
+    let gateway = gateway(&MemoryBroker::new());
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (mut theirs, mut sink) = tokio::io::split(theirs);
+    tokio::spawn(connection(&gateway, ours));
+    let flood = tokio::spawn(async move { while sink.write_all(&masked(TEXT, br#"{"op":"ping"}"#)).await.is_ok() {} });
+    let talk = async {
+        let mut answered = 0;
+        loop {
+            let (opcode, payload) = heard(&mut theirs).await.expect("a close first");
+            if opcode == CLOSE {
+                return (answered, payload);
+            }
+            answered += 1;
+        }
+    };
+    let (answered, payload) = tokio::time::timeout(HANG, talk).await.expect("the server closes");
+    flood.abort();
+    assert_eq!(payload[..2], CloseCode::RateLimited.number().to_be_bytes());
+    assert!(payload[2..].starts_with(br#"{"code":"rate_limited","retry_after_ms":"#));
+    assert!(answered >= 800, "so many may come at once: {answered}");
 }
 
 /// A socket that takes everything at once, and says one thing.

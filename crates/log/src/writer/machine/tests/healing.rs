@@ -167,7 +167,7 @@ fn l9_an_event_kept_twice_is_put_back_once() {
     rig.answer(appended(position(13, 'b'), 2));
     // Neither copy waits any more, so both leave in time.
     rig.machine.probed("one", Duration::from_mins(2));
-    assert_eq!(rig.machine.memory.len(), 0);
+    assert_eq!(rig.machine.memory.count(), 0);
 }
 
 #[test]
@@ -249,4 +249,84 @@ fn l9_on_a_branch_that_is_not_listed_any_more_it_is_told_and_not_put_back() {
     let step = rig.answer(heal(head, 0, None));
     assert!(step.notes.iter().any(|note| matches!(note, Note::GapOwed(lost) if !lost.certain)));
     assert_eq!(ids(&rig.call())[1..], ["x"]);
+}
+
+#[test]
+fn l9_a_refused_healing_is_tried_again_at_the_next_probe() {
+    let mut rig = Rig::synced();
+    rig.machine.incarnation = "one".into();
+    rig.machine.probed("two", NOW);
+    rig.call();
+    rig.answer(read_only());
+    assert!(rig.machine.is_idle(), "it does not go on trying by itself");
+    rig.machine.probed("two", NOW);
+    assert!(!rig.machine.is_idle());
+    rig.call();
+    rig.answer(heal(incarnation("two", forked('a', 10, 'b', 11)), 0, None));
+    rig.call();
+    rig.answer(read_only());
+    assert!(rig.machine.is_idle());
+    rig.machine.probed("two", NOW);
+    assert!(!rig.machine.is_idle());
+    assert_eq!(ids(&rig.call()), ["first"]);
+}
+
+#[test]
+fn l9_the_second_copy_of_an_event_owes_no_gap_when_it_is_old() {
+    let mut rig = Rig::synced();
+    rig.push("first", 1);
+    rig.call();
+    rig.answer(refused(&[(0, RefusalWhy::Duplicate(position(11, 'a')))]));
+    rig.push("x", 1);
+    rig.call();
+    rig.answer(heal(incarnation("one", forked('a', 10, 'b', 11)), 0, None));
+    rig.call();
+    rig.answer(appended(position(13, 'b'), 2));
+    rig.machine.probed("one", Duration::from_mins(2));
+    rig.push("y", 2);
+    rig.call();
+    let mut head = forked('b', 13, 'c', 14);
+    head.forks.insert(0, forked('a', 10, 'b', 11).forks[0]);
+    let step = rig.answer(heal(incarnation("one", head), 0, None));
+    assert_eq!(step.notes, [Note::Healed], "all of it is there");
+}
+
+#[test]
+fn l9_a_retry_that_went_on_alone_is_kept_apart_from_its_event() {
+    let mut rig = Rig::synced();
+    rig.push("x", 1);
+    rig.call();
+    rig.answer(heal(incarnation("one", forked('a', 10, 'b', 11)), 0, None));
+    rig.push("first", 2);
+    rig.call();
+    rig.answer(heal(incarnation("one", forked('a', 10, 'c', 11)), 0, None));
+    assert_eq!(ids(&rig.call()), ["first", "x"]);
+    rig.answer(appended(position(13, 'c'), 2));
+    assert_eq!(rig.machine.memory.count(), 2);
+    rig.machine.probed("one", Duration::from_mins(2));
+    assert_eq!(rig.machine.memory.count(), 0, "nothing waits for ever");
+}
+
+#[test]
+fn l9_where_an_event_on_its_way_back_is_found_is_not_where_it_first_stood() {
+    let mut rig = Rig::synced();
+    rig.push("x", 1);
+    rig.call();
+    rig.answer(heal(forked('a', 10, 'b', 11), 0, None));
+    // Put back under this number, unanswered, and freed by another history, where it is put back again.
+    let lost = rig.call();
+    rig.answer(unknown());
+    rig.call();
+    rig.answer(heal(forked('a', 10, 'c', 11), 0, None));
+    rig.call();
+    rig.answer(appended(position(13, 'c'), 2));
+    // The second history is back, and holds it; then that is lost too.
+    rig.push("y", 2);
+    rig.call();
+    rig.answer(heal(forked('a', 10, 'b', 13), lost.number, Some((position(13, 'b'), 2))));
+    assert_eq!(ids(&rig.call()), ["y"]);
+    rig.answer(heal(forked('a', 10, 'd', 11), 0, None));
+    let call = rig.call();
+    assert_eq!(ids(&call), ["first", "x", "y"]);
+    assert_eq!(was(&events(&call)[0])[0], position(11, 'a'));
 }

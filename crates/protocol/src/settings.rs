@@ -1,0 +1,117 @@
+//! Settings of one project: what it keeps, hides, waits for and may send.
+//!
+//! Every value is optional: one that is not set is the service's. Pure: reading, bounds, changes and their faults; where
+//! settings are kept and who may change them is not decided here.
+
+mod change;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use change::{Fields, SETTINGS_BYTES_MAX, change, read};
+
+use crate::redact::{OwnRule, Redactor, RuleFault};
+
+/// What is set for a project. As JSON, what is not set is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// What the log keeps; what exceeds any of these goes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub retention: Retention,
+    /// What is hidden before anything is stored.
+    #[serde(skip_serializing_if = "is_default")]
+    pub redaction: Redaction,
+    /// What an acknowledgement to a runner waits for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub acknowledgement: Acknowledgement,
+    /// What may be published in the project, over all keys and services.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limits: Limits,
+}
+
+/// What the log keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// Events: 1 to 2^40.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+    /// Encoded bytes: 64 KiB to 64 TiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Age in milliseconds: a second to about 34 years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+}
+
+/// What is hidden before anything is stored ([`crate::redact`]).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Redaction {
+    /// Whether the built-in rules apply. Unset: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<bool>,
+    /// Own rules, which apply whether the built-in ones do or not. Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<OwnRule>>,
+}
+
+/// What an acknowledgement waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Acknowledgement {
+    /// Replicas that hold an event before its runner is told so: 0 to 5. Unset: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u8>,
+}
+
+/// What may be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Events in a second: 1 to a million.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_per_second: Option<u32>,
+    /// Bytes of events in a second: 1 KiB to 1 GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Settings {
+    /// These, and of what is not set here, those. Lists are not joined.
+    pub fn or(&self, other: &Settings) -> Settings {
+        Settings {
+            retention: Retention {
+                events: self.retention.events.or(other.retention.events),
+                bytes: self.retention.bytes.or(other.retention.bytes),
+                age_ms: self.retention.age_ms.or(other.retention.age_ms),
+            },
+            redaction: Redaction {
+                builtin: self.redaction.builtin.or(other.redaction.builtin),
+                rules: self.redaction.rules.clone().or_else(|| other.redaction.rules.clone()),
+            },
+            acknowledgement: Acknowledgement {
+                replicas: self.acknowledgement.replicas.or(other.acknowledgement.replicas),
+            },
+            limits: Limits {
+                events_per_second: self.limits.events_per_second.or(other.limits.events_per_second),
+                bytes_per_second: self.limits.bytes_per_second.or(other.limits.bytes_per_second),
+            },
+        }
+    }
+}
+
+impl Redaction {
+    /// The rules, ready to be used; `None`: there are none. Costly.
+    pub fn redactor(&self) -> Result<Option<Redactor>, Vec<(usize, RuleFault)>> {
+        let redactor = Redactor::new(self.builtin.unwrap_or(false), self.rules.as_deref().unwrap_or_default())?;
+        Ok((!redactor.is_idle()).then_some(redactor))
+    }
+}

@@ -1,0 +1,232 @@
+//! Changes of settings, as JSON merge patches (RFC 7396): what is absent stays, `null` is unset, a list is replaced. All
+//! that is wrong with a change is told together, and then nothing of it is done.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::{Settings, is_default};
+use crate::codes::ErrorCode;
+use crate::limits::FAULTS_MAX;
+use crate::problem::FieldProblem;
+use crate::redact::{OWN_RULES_MAX, OwnRule, Redactor, RuleFault};
+
+/// Longest JSON of a change, or of settings, in bytes.
+pub const SETTINGS_BYTES_MAX: usize = 32 * 1024;
+
+const EVENTS: RangeInclusive<u64> = 1..=1 << 40;
+const BYTES: RangeInclusive<u64> = 64 * 1024..=1 << 46;
+const AGE_MS: RangeInclusive<u64> = 1_000..=1 << 40;
+const REPLICAS: RangeInclusive<u64> = 0..=5;
+const EVENTS_PER_SECOND: RangeInclusive<u64> = 1..=1_000_000;
+const BYTES_PER_SECOND: RangeInclusive<u64> = 1_024..=1 << 30;
+
+/// The fields that a change sets or unsets, with dots.
+pub type Fields = Vec<&'static str>;
+
+/// Settings as they are after a change, and the fields that it names.
+pub fn change(settings: &Settings, patch: &Value) -> Result<(Settings, Fields), Vec<FieldProblem>> {
+    let mut changed = settings.clone();
+    let mut reader = Reader::default();
+    reader.settings(patch, &mut changed);
+    if reader.faults.is_empty() { Ok((changed, reader.fields)) } else { Err(reader.faults) }
+}
+
+/// Settings as they were stored. Fields of a newer version are left out.
+pub fn read(stored: &[u8]) -> Result<Settings, serde_json::Error> {
+    if stored.is_empty() { Ok(Settings::default()) } else { serde_json::from_slice(stored) }
+}
+
+#[derive(Default)]
+struct Reader {
+    fields: Fields,
+    faults: Vec<FieldProblem>,
+}
+
+/// The sections, each with its fields.
+const SECTIONS: [(&str, &[&str]); 4] = [
+    ("retention", &["events", "bytes", "age_ms"]),
+    ("redaction", &["builtin", "rules"]),
+    ("acknowledgement", &["replicas"]),
+    ("limits", &["events_per_second", "bytes_per_second"]),
+];
+
+impl Reader {
+    fn settings(&mut self, patch: &Value, to: &mut Settings) {
+        let Some(given) = self.object(patch, "") else { return };
+        for (name, value) in given {
+            match SECTIONS.iter().find(|(section, _)| section == name) {
+                Some((section, fields)) => self.section(section, fields, value, to),
+                None => self.unknown(name, "", &SECTIONS.map(|(section, _)| section).join(", ")),
+            }
+        }
+    }
+
+    /// Every field of a section that is given; `null` in the place of a section unsets them all.
+    fn section(&mut self, section: &str, fields: &[&'static str], value: &Value, to: &mut Settings) {
+        if value.is_null() {
+            return fields.iter().for_each(|field| self.field(section, field, &Value::Null, to));
+        }
+        let Some(members) = self.object(value, section) else { return };
+        for (name, value) in members {
+            match fields.iter().find(|field| **field == name) {
+                Some(field) => self.field(section, field, value, to),
+                None => self.unknown(name, section, &fields.join(", ")),
+            }
+        }
+    }
+
+    fn field(&mut self, section: &str, name: &str, value: &Value, to: &mut Settings) {
+        let Settings { retention, redaction, acknowledgement, limits } = to;
+        match (section, name) {
+            ("retention", "events") => self.number(value, "retention.events", EVENTS, &mut retention.events),
+            ("retention", "bytes") => self.number(value, "retention.bytes", BYTES, &mut retention.bytes),
+            ("retention", "age_ms") => self.number(value, "retention.age_ms", AGE_MS, &mut retention.age_ms),
+            ("redaction", "builtin") => self.flag(value, "redaction.builtin", &mut redaction.builtin),
+            ("redaction", "rules") => self.rules(value, &mut redaction.rules),
+            ("acknowledgement", "replicas") => {
+                self.number(value, "acknowledgement.replicas", REPLICAS, &mut acknowledgement.replicas);
+            }
+            ("limits", "events_per_second") => {
+                let field = "limits.events_per_second";
+                self.number(value, field, EVENTS_PER_SECOND, &mut limits.events_per_second);
+            }
+            ("limits", "bytes_per_second") => {
+                let field = "limits.bytes_per_second";
+                self.number(value, field, BYTES_PER_SECOND, &mut limits.bytes_per_second);
+            }
+            _ => unreachable!("SECTIONS has no other fields"),
+        }
+    }
+
+    fn object<'v>(&mut self, value: &'v Value, field: &str) -> Option<&'v Map<String, Value>> {
+        let object = value.as_object();
+        if object.is_none() {
+            self.fault(FieldProblem::new(ErrorCode::InvalidField).expected("expected an object"), field);
+        }
+        object
+    }
+
+    fn number<T: TryFrom<u64>>(
+        &mut self,
+        value: &Value,
+        field: &'static str,
+        range: RangeInclusive<u64>,
+        to: &mut Option<T>,
+    ) {
+        self.fields.push(field);
+        if value.is_null() {
+            *to = None;
+            return;
+        }
+        let read = value.as_u64().filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        if let Some(number) = read {
+            *to = Some(number);
+            return;
+        }
+        let (least, most) = (*range.start(), *range.end());
+        let mut fault = FieldProblem::new(ErrorCode::InvalidField)
+            .expected(format!("expected a whole number from {least} to {most}, or null"));
+        if let Some(actual) = value.as_u64() {
+            (fault.limit, fault.actual) = (Some(if actual < least { least } else { most }), Some(actual));
+        }
+        self.fault(fault, field);
+    }
+
+    fn flag(&mut self, value: &Value, field: &'static str, to: &mut Option<bool>) {
+        self.fields.push(field);
+        match value {
+            Value::Null => *to = None,
+            Value::Bool(flag) => *to = Some(*flag),
+            _ => self.fault(FieldProblem::new(ErrorCode::InvalidField).expected("expected true, false or null"), field),
+        }
+    }
+
+    fn rules(&mut self, value: &Value, to: &mut Option<Vec<OwnRule>>) {
+        const FIELD: &str = "redaction.rules";
+        self.fields.push(FIELD);
+        let list = match value {
+            Value::Null => {
+                *to = None;
+                return;
+            }
+            Value::Array(list) => list,
+            _ => {
+                let fault = FieldProblem::new(ErrorCode::InvalidField).expected("expected a list of rules, or null");
+                return self.fault(fault, FIELD);
+            }
+        };
+        if list.len() > OWN_RULES_MAX {
+            let fault = FieldProblem::new(ErrorCode::InvalidField).limit(OWN_RULES_MAX, list.len());
+            return self.fault(fault.expected("too many rules"), FIELD);
+        }
+        let before = self.faults.len();
+        let rules: Vec<OwnRule> = list.iter().enumerate().filter_map(|(place, rule)| self.rule(place, rule)).collect();
+        if self.faults.len() > before {
+            return;
+        }
+        if let Err(faults) = Redactor::new(false, &rules) {
+            for (place, fault) in faults {
+                let member = match fault {
+                    RuleFault::Name | RuleFault::NameTaken => "name",
+                    RuleFault::PatternTooLong(_) | RuleFault::Pattern(_) | RuleFault::Empty | RuleFault::TooComplex => {
+                        "pattern"
+                    }
+                };
+                let told = FieldProblem::new(ErrorCode::InvalidField).expected(fault.to_string());
+                self.fault(told, &format!("{FIELD}[{place}].{member}"));
+            }
+            return;
+        }
+        *to = Some(rules);
+    }
+
+    fn rule(&mut self, place: usize, value: &Value) -> Option<OwnRule> {
+        let at = format!("redaction.rules[{place}]");
+        let members = self.object(value, &at)?;
+        for name in members.keys().filter(|name| !matches!(name.as_str(), "name" | "pattern")) {
+            self.unknown(name, &at, "name, pattern");
+        }
+        let mut text = |name: &str| {
+            let found = members.get(name).and_then(Value::as_str).map(str::to_owned);
+            if found.is_none() {
+                let code = if members.contains_key(name) { ErrorCode::InvalidField } else { ErrorCode::MissingField };
+                self.fault(FieldProblem::new(code).expected("expected a string"), &format!("{at}.{name}"));
+            }
+            found
+        };
+        let (name, pattern) = (text("name"), text("pattern"));
+        Some(OwnRule { name: name?, pattern: pattern? })
+    }
+
+    fn unknown(&mut self, name: &str, section: &str, known: &str) {
+        let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+        let field = if section.is_empty() { shown } else { format!("{section}.{shown}") };
+        let fault = FieldProblem::new(ErrorCode::UnknownField).expected(format!("there are {known}"));
+        self.fault(fault, &field);
+    }
+
+    fn fault(&mut self, fault: FieldProblem, field: &str) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(if field.is_empty() { fault } else { fault.field(field) });
+        }
+    }
+}
+
+impl Settings {
+    /// The fields that are set, with dots.
+    pub fn fields(&self) -> Fields {
+        let Settings { retention, redaction, acknowledgement, limits } = self;
+        let all = [
+            ("retention.events", is_default(&retention.events)),
+            ("retention.bytes", is_default(&retention.bytes)),
+            ("retention.age_ms", is_default(&retention.age_ms)),
+            ("redaction.builtin", is_default(&redaction.builtin)),
+            ("redaction.rules", is_default(&redaction.rules)),
+            ("acknowledgement.replicas", is_default(&acknowledgement.replicas)),
+            ("limits.events_per_second", is_default(&limits.events_per_second)),
+            ("limits.bytes_per_second", is_default(&limits.bytes_per_second)),
+        ];
+        all.into_iter().filter(|(_, unset)| !unset).map(|(field, _)| field).collect()
+    }
+}

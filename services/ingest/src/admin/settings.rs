@@ -1,0 +1,181 @@
+//! Settings of a project. A change names fields: what it does not name stays, `null` goes back to the service's own.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::problem::{FieldProblem, Problem};
+use tidings_protocol::project::Project;
+use tidings_protocol::settings::{SETTINGS_BYTES_MAX, Settings, change, read};
+
+use super::{answer, call_failed, json_of, not_text, ok, project_of, read_failed};
+use crate::Inner;
+use crate::answer::Rejected;
+use crate::describe::ProblemBody;
+
+/// How often a change is made again because another one came first.
+const TRIES_MAX: usize = 8;
+
+/// The settings of a project.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct SettingsBody {
+    /// Grows with each change of what is stored; 0: nothing was.
+    version: u64,
+    /// What is in effect. What is absent is the service's own value.
+    #[schema(value_type = SettingsShape)]
+    settings: Settings,
+    /// The part that a file of the service declares: it wins, and cannot be changed here.
+    #[schema(value_type = SettingsShape)]
+    declared: Settings,
+}
+
+/// Settings. In a change, `null` in the place of a value unsets it.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Settings)]
+#[allow(dead_code, reason = "it is only described")]
+pub(crate) struct SettingsShape {
+    /// What the log keeps: `events`, `bytes`, `age_ms`.
+    #[schema(example = json!({"events": 100_000, "bytes": 67_108_864, "age_ms": 86_400_000}))]
+    retention: Option<Value>,
+    /// What is hidden before it is stored: `builtin`, and own `rules` of `name` and `pattern`.
+    #[schema(example = json!({"builtin": true, "rules": [{"name": "ticket", "pattern": "T-[0-9]+"}]}))]
+    redaction: Option<Value>,
+    /// What an acknowledgement waits for: `replicas`.
+    #[schema(example = json!({"replicas": 1}))]
+    acknowledgement: Option<Value>,
+    /// What may be published: `events_per_second`, `bytes_per_second`.
+    #[schema(example = json!({"events_per_second": 500, "bytes_per_second": 1_000_000}))]
+    limits: Option<Value>,
+}
+
+/// Show the settings of a project.
+#[utoipa::path(
+    get,
+    path = "/v1/projects/{project}/settings",
+    operation_id = "getSettings",
+    tag = "admin",
+    params(("project" = String, Path, description = "The project's name.", min_length = 1, max_length = 128,
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo")),
+    responses(
+        (status = 200, description = "The settings.", body = SettingsBody),
+        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn show(State(inner): State<Arc<Inner>>, path: Result<Path<String>, PathRejection>) -> Response {
+    let answered = async {
+        let Path(project) = path.map_err(|_| not_text())?;
+        let project = project_of(&project)?;
+        let (version, stored) = stored(&inner, &project).await?;
+        Ok(ok(StatusCode::OK, &body(&inner, &project, version, &stored)))
+    };
+    answer(&inner, answered.await)
+}
+
+/// Change settings of a project.
+///
+/// A JSON merge patch (RFC 7396): what it does not name stays, `null` unsets, lists are replaced. All of it is done, or
+/// nothing. Takes effect within two seconds on every service.
+#[utoipa::path(
+    patch,
+    path = "/v1/projects/{project}/settings",
+    operation_id = "changeSettings",
+    tag = "admin",
+    params(("project" = String, Path, description = "The project's name.", min_length = 1, max_length = 128,
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo")),
+    request_body(content((SettingsShape = "application/merge-patch+json"), (SettingsShape = "application/json"))),
+    responses(
+        (status = 200, description = "The settings after the change.", body = SettingsBody),
+        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Something is not valid: nothing was changed.", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 504, description = "It may have been changed.", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn set(
+    State(inner): State<Arc<Inner>>,
+    path: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Response {
+    let answered = async {
+        let Path(project) = path.map_err(|_| not_text())?;
+        let project = project_of(&project)?;
+        let (version, settings) = changed(&inner, &project, &json_of(body).await?).await?;
+        tracing::info!(%project, version, "settings changed");
+        Ok(ok(StatusCode::OK, &self::body(&inner, &project, version, &settings)))
+    };
+    answer(&inner, answered.await)
+}
+
+async fn changed(inner: &Inner, project: &Project, patch: &Value) -> Result<(u64, Settings), Rejected> {
+    for _ in 0..TRIES_MAX {
+        let (version, before) = stored(inner, project).await?;
+        let (after, fields) = change(&before, patch).map_err(refused)?;
+        let declared = inner.settings.declared(project).fields();
+        let fixed = fields.iter().filter(|field| declared.contains(field));
+        let faults: Vec<FieldProblem> = fixed
+            .map(|field| {
+                FieldProblem::new(ErrorCode::Reserved).field(*field).expected("a file of the service declares it")
+            })
+            .collect();
+        if !faults.is_empty() {
+            return Err(refused(faults));
+        }
+        let json = serde_json::to_vec(&after).expect("settings have string keys only");
+        if json.len() > SETTINGS_BYTES_MAX {
+            let fault = FieldProblem::new(ErrorCode::RequestTooLarge).limit(SETTINGS_BYTES_MAX, json.len());
+            return Err(refused(vec![fault]));
+        }
+        let swapped = inner.registry.swap_settings(project.clone(), version, json.into()).await;
+        if let Some(version) = swapped.map_err(|error| call_failed(&error))? {
+            return Ok((version, after));
+        }
+    }
+    Err(Rejected::new(ErrorCode::Busy, "others change these settings all the time"))
+}
+
+/// All faults of a change, under the code that they share.
+fn refused(faults: Vec<FieldProblem>) -> Rejected {
+    let first = faults.first().and_then(|fault| ErrorCode::parse(&fault.code)).unwrap_or(ErrorCode::InvalidField);
+    let same = faults.iter().all(|fault| fault.code == first.as_str());
+    let code = if same { first } else { ErrorCode::InvalidField };
+    let told = faults.first().map_or_else(String::new, |fault| {
+        let what = fault.detail.as_deref().unwrap_or(&fault.code);
+        format!("`{}`: {what}", fault.field.as_deref().unwrap_or("settings"))
+    });
+    let more = if faults.len() > 1 { format!("; {} more", faults.len() - 1) } else { String::new() };
+    Problem { errors: faults, ..Problem::new(code, format!("{told}{more}")) }.into()
+}
+
+async fn stored(inner: &Inner, project: &Project) -> Result<(u64, Settings), Rejected> {
+    let found = inner.registry.settings(project.clone()).await.map_err(|error| read_failed(&error))?;
+    let settings = read(&found.value).map_err(|error| {
+        tracing::error!(%project, %error, "stored settings are malformed");
+        Rejected::new(ErrorCode::Internal, "the stored settings cannot be read; the service's log says more")
+    })?;
+    Ok((found.version, settings))
+}
+
+fn body(inner: &Inner, project: &Project, version: u64, stored: &Settings) -> SettingsBody {
+    let declared = inner.settings.declared(project);
+    SettingsBody { version, settings: declared.or(stored), declared }
+}
