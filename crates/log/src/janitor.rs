@@ -11,6 +11,7 @@ pub mod metrics;
 mod plan;
 mod pressure;
 mod queue;
+mod retentions;
 mod step;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use metrics::Metrics;
 use plan::{Plan, Work};
 use pressure::{LOOK_EVERY, Pressure};
 use queue::{Queue, Turn};
+pub use retentions::Retentions;
 use step::{Progress, StepError};
 
 /// How long a shard stays ours without renewal.
@@ -55,7 +57,7 @@ const PRODUCERS_KEPT: Duration = Duration::from_hours(24);
 /// Settings of the janitor.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What a project's log keeps.
+    /// What a project's log keeps, unless [`Janitor::keeping`] says otherwise.
     pub retention: Retention,
     /// Limits of the state that it folds.
     pub limits: StateLimits,
@@ -84,6 +86,7 @@ impl Settings {
 pub struct Janitor {
     broker: Arc<dyn Broker>,
     settings: Settings,
+    retentions: Arc<dyn Retentions>,
     activity: Activity,
     metrics: Metrics,
     owner: String,
@@ -101,6 +104,7 @@ impl Janitor {
         Janitor {
             broker,
             settings,
+            retentions: Arc::new(settings.retention),
             activity,
             metrics,
             owner: format!("{:032x}", rand::random::<u128>()),
@@ -110,6 +114,12 @@ impl Janitor {
             pressure: Pressure::default(),
             cache: Cache::new(settings.cache_bytes_max),
         }
+    }
+
+    /// The same, with a retention for each project.
+    #[must_use]
+    pub fn keeping(self, retentions: Arc<dyn Retentions>) -> Janitor {
+        Janitor { retentions, ..self }
     }
 
     /// Works until `stop`. A step that is under way then is dropped: it happens whole or not at all.

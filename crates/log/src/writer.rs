@@ -15,6 +15,7 @@ pub mod machine;
 pub mod metrics;
 mod probe;
 mod waiting;
+mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ use lane::{Lane, Request};
 pub use machine::{Failure, Outcome};
 use machine::{Keep, Machine};
 pub use metrics::Metrics;
+pub use waits::Waits;
 
 /// How long a request waits for its answer unless its caller says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -56,7 +58,8 @@ const FORGOTTEN_PART: usize = 16;
 pub struct Settings {
     /// How long and how many ids are remembered.
     pub dedupe: DedupeWindow,
-    /// The replicas that what is acknowledged waits for (docs/log.md L11).
+    /// The replicas that what is acknowledged waits for (docs/log.md L11), unless [`Writers::with_waits`] is told
+    /// otherwise.
     pub wait: Option<Wait>,
     /// Bytes that may wait in one project.
     pub project_bytes_max: usize,
@@ -136,6 +139,7 @@ struct Shared {
     connected: watch::Receiver<bool>,
     writer: Arc<str>,
     settings: Settings,
+    waits: Arc<dyn Waits>,
     metrics: Metrics,
     tasks: TaskTracker,
     draining: AtomicBool,
@@ -187,11 +191,25 @@ impl Writers {
         activity: Activity,
         metrics: Metrics,
     ) -> Writers {
+        Writers::with_waits(broker, settings, Arc::new(settings.wait), total, activity, metrics)
+    }
+
+    /// The same; each project's acknowledgements wait for what `waits` says. Requests that are written together wait
+    /// for what was said last.
+    pub fn with_waits(
+        broker: Arc<dyn Broker>,
+        settings: Settings,
+        waits: Arc<dyn Waits>,
+        total: Arc<Budget>,
+        activity: Activity,
+        metrics: Metrics,
+    ) -> Writers {
         let shared = Shared {
             connected: broker.connected(),
             broker,
             writer: draw::writer_id(),
             settings,
+            waits,
             metrics,
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
@@ -222,6 +240,8 @@ impl Writers {
         if count == 0 {
             return Ok(Vec::new());
         }
+        // ORDER: before the look whether the process drains, behind which nothing may wait: a drain would not see it.
+        let wait = shared.waits.of(project).await;
         if shared.is_draining() {
             return refuse(Failure::Draining);
         }
@@ -243,7 +263,7 @@ impl Writers {
             return refuse(Failure::Busy);
         };
         let (reply, answer) = oneshot::channel();
-        if let Some(parked) = entry.lane.push(Request { items, deadline: options.deadline, reply, share }) {
+        if let Some(parked) = entry.lane.push(Request { items, wait, deadline: options.deadline, reply, share }) {
             shared.tasks.spawn(lane::run(shared.clone(), entry.lane.clone(), parked));
         }
         drop(entry);
@@ -333,7 +353,7 @@ impl Writers {
         let number = shared.number_floor.load(Ordering::Relaxed);
         let machine = shared.machine(shared.writer.clone(), number);
         let entry = Arc::new(Entry {
-            lane: Arc::new(Lane::new(project.clone(), machine)),
+            lane: Arc::new(Lane::new(project.clone(), machine, shared.settings.wait)),
             budget: Budget::new(shared.settings.project_bytes_max),
         });
         lanes.insert(project.clone(), entry.clone());

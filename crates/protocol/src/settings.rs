@@ -63,7 +63,7 @@ pub struct Redaction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Acknowledgement {
-    /// Replicas that hold an event before its runner is told so: 0 to 5. Unset: 0.
+    /// Replicas that hold an event before its runner is told so: 0 to 5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u8>,
 }

@@ -57,7 +57,8 @@ pub fn app(services: &[Arc<dyn Service>]) -> Router {
 ///
 /// When two services answer the same path and method, or name the same path's parameters differently.
 pub fn app_behind(services: &[Arc<dyn Service>], guard: Guard) -> Router {
-    let document: Arc<str> = openapi(services).to_json().expect("a document of strings is JSON").into();
+    let closed = matches!(guard, Guard::Closed(_));
+    let document: Arc<str> = openapi(services, closed).to_json().expect("a document of strings is JSON").into();
     let mut routes = Router::new().route(
         "/openapi.json",
         get(move || std::future::ready(([(http::header::CONTENT_TYPE, "application/json")], document.to_string()))),
@@ -80,8 +81,8 @@ pub(crate) fn around(routes: Router, guard: Guard) -> Router {
         .layer(from_fn(problem::in_place_of_panics))
 }
 
-/// One OpenAPI 3.1 document for all `services`.
-pub fn openapi(services: &[Arc<dyn Service>]) -> utoipa::openapi::OpenApi {
+/// One OpenAPI 3.1 document for all `services`. Where they are `closed`, they ask for credentials.
+pub fn openapi(services: &[Arc<dyn Service>], closed: bool) -> utoipa::openapi::OpenApi {
     let mut info = utoipa::openapi::Info::new("Tidings", env!("CARGO_PKG_VERSION"));
     info.description = Some("Watch swarms of AI agents live: events in, streams out.".into());
     let mut license = utoipa::openapi::License::new("Apache-2.0");
@@ -91,12 +92,13 @@ pub fn openapi(services: &[Arc<dyn Service>]) -> utoipa::openapi::OpenApi {
     for service in services {
         document.merge(service.openapi());
     }
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token (JWT) or an API key. A service that runs open asks for none."));
-    let components = document.components.get_or_insert_default();
-    components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
-    document.security = Some(vec![SecurityRequirement::new("bearer", std::iter::empty::<String>())]);
+    if closed {
+        let bearer =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token (JWT) or an API key."));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        document.security = Some(vec![SecurityRequirement::new("bearer", std::iter::empty::<String>())]);
+    }
     document
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod members;
 pub(crate) mod settings;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,22 +32,27 @@ fn not_text() -> Rejected {
     Rejected::new(ErrorCode::InvalidUtf8, "the path is not UTF-8")
 }
 
-/// A body of JSON; an empty one is an empty object.
+/// A body of JSON.
 async fn json_of(body: Body) -> Result<Value, Rejected> {
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        let detail = format!("the body is cut, or larger than {BODY_BYTES_MAX} bytes");
-        Rejected::new(ErrorCode::RequestTooLarge, detail)
-    })?;
-    if bytes.trim_ascii().is_empty() {
-        return Ok(Value::Object(serde_json::Map::new()));
-    }
-    serde_json::from_slice(&bytes)
+    json(&bytes_of(body).await?)
+}
+
+fn json(bytes: &[u8]) -> Result<Value, Rejected> {
+    serde_json::from_slice(bytes)
         .map_err(|error| Rejected::new(ErrorCode::MalformedJson, format!("malformed JSON: {error}")))
 }
 
-/// A body that must have this shape.
+async fn bytes_of(body: Body) -> Result<Bytes, Rejected> {
+    axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
+        let detail = format!("the body is cut, or larger than {BODY_BYTES_MAX} bytes");
+        Rejected::new(ErrorCode::RequestTooLarge, detail)
+    })
+}
+
+/// A body that must have this shape; an empty one is an empty object.
 async fn shaped<T: DeserializeOwned>(body: Body) -> Result<T, Rejected> {
-    let json = json_of(body).await?;
+    let bytes = bytes_of(body).await?;
+    let json = if bytes.trim_ascii().is_empty() { Value::Object(serde_json::Map::new()) } else { json(&bytes)? };
     if !json.is_object() {
         return Err(invalid(FieldProblem::new(ErrorCode::InvalidField), "expected an object"));
     }

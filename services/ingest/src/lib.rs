@@ -11,6 +11,7 @@ mod delete;
 mod describe;
 mod lines;
 mod metrics;
+mod projects;
 mod publish;
 mod rates;
 mod redaction;
@@ -116,6 +117,7 @@ impl Ingest {
         let kept = broker.registry();
         let declared = SettingsReader::new(kept.clone(), config.auth.declared_file.clone());
         let declared = declared.map_err(|faults| StartError::Declared(faults.join("; ")))?;
+        let own = Arc::new(projects::Projects::new(declared.clone(), config));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let janitor = Janitor::new(
             broker.clone(),
@@ -125,11 +127,12 @@ impl Ingest {
             },
             activity.clone(),
             janitor::Metrics::register(registry)?,
-        );
+        )
+        .keeping(own.clone());
         let rates = rates::Rates::new(config.limits.shared(), broker.quotas(), limits);
         let http_metrics = metrics::Metrics::register(registry)?;
         tasks.spawn(janitor.run(stop.clone()));
-        let writers = Writers::new(broker, settings, budget.clone(), activity, writer_metrics);
+        let writers = Writers::with_waits(broker, settings, own, budget.clone(), activity, writer_metrics);
         let (watching, until) = (writers.clone(), stop.clone());
         tasks.spawn(async move { watching.watch(until).await });
         let (reader, until) = (declared.clone(), stop.clone());

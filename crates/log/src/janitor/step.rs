@@ -82,7 +82,7 @@ impl Janitor {
             to,
             version: FOLD_VERSION,
             fields: state.touched(),
-            retention: self.retention(project, false),
+            retention: self.retention(project, false).await,
             hard: false,
         };
         match self.broker.checkpoint(project.clone(), step).await? {
@@ -159,7 +159,7 @@ impl Janitor {
             to: head.checkpoint,
             version: FOLD_VERSION,
             fields: Vec::new(),
-            retention: self.retention(project, true),
+            retention: self.retention(project, true).await,
             hard: true,
         };
         match self.broker.checkpoint(project.clone(), step).await? {
@@ -172,8 +172,8 @@ impl Janitor {
     }
 
     /// What a log keeps: no more than its share while memory is short. A hard step doubles it.
-    fn retention(&self, project: &Project, hard: bool) -> Retention {
-        let keep = self.settings.retention;
+    async fn retention(&self, project: &Project, hard: bool) -> Retention {
+        let keep = self.retentions.of(project).await;
         let share = self.pressure.share_of(project).unwrap_or(u64::MAX);
         Retention { bytes: keep.bytes.min(if hard { share / 2 } else { share }), ..keep }
     }

@@ -14,6 +14,7 @@ use super::step::{STEP_ENTRIES, StepError};
 use super::*;
 
 mod pressure;
+mod retentions;
 mod turns;
 
 const KEEP_ALL: Retention = Retention { events: 1 << 40, bytes: 1 << 40, age_ms: 1 << 40 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rand::RngExt as _;
-use tidings_broker::{Answer, AppendCall, Broker, CallError, NothingWhy};
+use tidings_broker::{Answer, AppendCall, Broker, CallError, NothingWhy, Wait};
 use tidings_protocol::project::Project;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 /// What one caller submitted.
 pub(super) struct Request {
     pub(super) items: Vec<Item>,
+    /// What acknowledgements of the project wait for from here on.
+    pub(super) wait: Option<Wait>,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, SubmitError>>,
     /// Held until the answer.
@@ -61,11 +63,13 @@ pub(super) struct Parked {
     /// The project stands in the index.
     entered: bool,
     requests: u64,
+    /// What the last request's acknowledgement waits for.
+    wait: Option<Wait>,
 }
 
 impl Lane {
-    pub(super) fn new(project: Project, machine: Machine) -> Lane {
-        let parked = Some(Parked { machine, entered: false, requests: 0 });
+    pub(super) fn new(project: Project, machine: Machine, wait: Option<Wait>) -> Lane {
+        let parked = Some(Parked { machine, entered: false, requests: 0, wait });
         Lane { project, state: Mutex::new(State { inbox: Vec::new(), probed: None, parked }), news: Notify::new() }
     }
 
@@ -132,12 +136,13 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, parked: Parked) {
     let _rescue = Rescue { lane: lane.clone(), shared: shared.clone() };
     let mut parked = Some(parked);
     while let Some(core) = parked {
-        let Parked { machine, entered, requests } = core;
+        let Parked { machine, entered, requests, wait } = core;
         let waiting = Waiting::new(requests);
-        let mut task = Task { shared: &shared, lane: &lane, machine, entered, waiting, retry_at: None, sent: None };
+        let mut task =
+            Task { shared: &shared, lane: &lane, machine, entered, waiting, wait, retry_at: None, sent: None };
         task.work().await;
-        let Task { machine, entered, waiting, .. } = task;
-        parked = lane.park(Parked { machine, entered, requests: waiting.next() });
+        let Task { machine, entered, waiting, wait, .. } = task;
+        parked = lane.park(Parked { machine, entered, requests: waiting.next(), wait });
     }
     shared.metrics.writing.dec();
 }
@@ -148,10 +153,20 @@ struct Task<'a> {
     machine: Machine,
     entered: bool,
     waiting: Waiting,
+    /// What the next call waits for.
+    wait: Option<Wait>,
     /// Not before this.
     retry_at: Option<Instant>,
     /// First sending of the call at hand.
-    sent: Option<(u64, Instant)>,
+    sent: Option<Sent>,
+}
+
+/// A call's first sending.
+struct Sent {
+    number: u64,
+    at: Instant,
+    /// What it waited for, and waits for however often it is sent.
+    wait: Option<Wait>,
 }
 
 /// A call on its way: into the index, or into the log.
@@ -212,6 +227,7 @@ impl<'a> Task<'a> {
     fn gather(&mut self) {
         let (requests, probed) = self.lane.gather();
         for request in requests {
+            self.wait = request.wait;
             self.waiting.add(request, &mut self.machine);
         }
         if let Some(probed) = probed {
@@ -227,18 +243,24 @@ impl<'a> Task<'a> {
             return Some(Box::pin(async move { Answered::Entered(broker.enter(project).await) }));
         }
         let call = self.machine.next(&mut Chance)?;
-        let call = AppendCall { wait: self.shared.settings.wait, ..call };
-        self.count(&call);
+        let call = AppendCall { wait: self.count(&call), ..call };
         Some(Box::pin(async move { Answered::Appended(broker.append(project, call).await) }))
     }
 
-    fn count(&mut self, call: &AppendCall) {
+    /// Counts a sending. What it waits for: the same as the first one of its call.
+    fn count(&mut self, call: &AppendCall) -> Option<Wait> {
         if call.batch.is_none() && !call.delete {
-            return;
+            return self.wait;
         }
-        match self.sent {
-            Some((number, _)) if number == call.number => self.shared.metrics.resends.inc(),
-            _ => self.sent = Some((call.number, Instant::now())),
+        match &self.sent {
+            Some(sent) if sent.number == call.number => {
+                self.shared.metrics.resends.inc();
+                sent.wait
+            }
+            _ => {
+                self.sent = Some(Sent { number: call.number, at: Instant::now(), wait: self.wait });
+                self.wait
+            }
         }
     }
 
@@ -258,9 +280,9 @@ impl<'a> Task<'a> {
             }
             Answered::Appended(answer) => {
                 if answer.is_ok()
-                    && let Some((_, since)) = self.sent.take()
+                    && let Some(sent) = self.sent.take()
                 {
-                    self.shared.metrics.on_answer(since.elapsed());
+                    self.shared.metrics.on_answer(sent.at.elapsed());
                 }
                 let refusal = answer.as_ref().err().map(lasting);
                 let step = self.machine.answered(self.shared.now(), answer, &mut Chance);
@@ -370,7 +392,7 @@ impl Drop for Rescue {
         // Their senders are dropped: the callers hear that the outcome is unknown.
         state.inbox.clear();
         let machine = self.shared.machine(super::draw::writer_id(), 0);
-        state.parked = Some(Parked { machine, entered: false, requests: 0 });
+        state.parked = Some(Parked { machine, entered: false, requests: 0, wait: self.shared.settings.wait });
         self.shared.metrics.writing.dec();
     }
 }

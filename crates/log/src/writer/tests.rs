@@ -15,19 +15,24 @@ use tokio::sync::Notify;
 
 use super::*;
 
+mod waits;
+
 /// A store in memory whose appends go through a gate.
 struct Gated {
     memory: MemoryBroker,
     /// Called for each append with events, and awaited.
     gate: Box<dyn Fn() -> BoxFuture<'static, Result<(), CallError>> + Send + Sync>,
     appends: AtomicUsize,
+    /// What each of those waits for.
+    waits: Mutex<Vec<Option<Wait>>>,
     connected: watch::Sender<bool>,
 }
 
 impl Gated {
     fn new(gate: impl Fn() -> BoxFuture<'static, Result<(), CallError>> + Send + Sync + 'static) -> Arc<Gated> {
         let (memory, connected) = (MemoryBroker::new(), watch::Sender::new(true));
-        Arc::new(Gated { memory, gate: Box::new(gate), appends: AtomicUsize::new(0), connected })
+        let (appends, waits) = (AtomicUsize::new(0), Mutex::default());
+        Arc::new(Gated { memory, gate: Box::new(gate), appends, waits, connected })
     }
 
     fn open() -> Arc<Gated> {
@@ -55,6 +60,7 @@ impl Log for Gated {
     fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
         async move {
             if call.batch.is_some() {
+                self.waits.lock().push(call.wait);
                 self.appends.fetch_add(1, Ordering::SeqCst);
                 (self.gate)().await?;
             }

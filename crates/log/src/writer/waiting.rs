@@ -53,7 +53,7 @@ impl Waiting {
     pub(super) fn add(&mut self, request: Request, machine: &mut Machine) {
         let key = self.next;
         self.next += 1;
-        let Request { items, deadline, reply, share } = request;
+        let Request { items, deadline, reply, share, .. } = request;
         let open =
             Open { results: vec![None; items.len()], left: items.len(), failure: None, deadline, reply, _share: share };
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));

@@ -49,6 +49,9 @@ const ERRORS_MAX: u32 = 100;
 /// How long the server waits for the peer's half of a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
+/// Bytes that a peer may still have sent when it is told to close; who sends more is cut off.
+const CLOSING_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes that are read at once; control frames and subscriptions are small.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -110,6 +113,8 @@ enum Phase {
     /// The close frame is on its way, or waits for the peer's.
     Closing {
         since: Instant,
+        /// Bytes that came since.
+        heard: usize,
     },
     Over,
 }
@@ -179,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Reconnect::Now | Reconnect::No => format!("{{\"code\":\"{}\"}}", code.as_str()),
         };
         self.replies.push_back(frame::close(code.number(), &reason));
-        self.phase = Phase::Closing { since: Instant::now() };
+        self.phase = Phase::Closing { since: Instant::now(), heard: 0 };
     }
 
     /// Reads what the client says, as long as few answers wait. Pending: nothing more now.
@@ -213,6 +218,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
                 Poll::Ready(Ok(())) => {
+                    if let Phase::Closing { heard, .. } = &mut self.phase {
+                        // Who goes on talking does not mean to answer the close frame.
+                        *heard += buffer.filled().len();
+                        if *heard > CLOSING_BYTES_MAX {
+                            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                        }
+                    }
                     self.clocks.heard_at = Instant::now();
                     if !self.deaf {
                         self.input.extend_from_slice(buffer.filled());
@@ -287,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.give_up();
             }
             Phase::Open => {}
-            Phase::Closing { since } if now.duration_since(since) >= CLOSE_WAIT => return self.give_up(),
+            Phase::Closing { since, .. } if now.duration_since(since) >= CLOSE_WAIT => return self.give_up(),
             Phase::Over if self.clocks.is_stalled(now) => return self.give_up(),
             Phase::Closing { .. } | Phase::Over => return,
         }

@@ -115,7 +115,7 @@ impl From<&KeyRecord> for KeyBody {
     tag = "admin",
     params(("project" = String, Path, description = "The project's name.", min_length = 1, max_length = 128,
         pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo")),
-    request_body = KeyWish,
+    request_body = Option<KeyWish>,
     responses(
         (status = 201, description = "It is made.", body = MadeKey),
         (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),

@@ -11,7 +11,7 @@ use tidings_broker::quota::Quotas;
 use tidings_broker::registry::Registry;
 use tidings_broker::{
     Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, Probe,
-    ReadError, Sink, Span, StateAt, Subscription,
+    ReadError, Sink, Span, StateAt, Subscription, Wait,
 };
 use tidings_protocol::head::Head;
 use tidings_protocol::project::Project;
@@ -41,6 +41,8 @@ pub(crate) struct Store {
     always: Arc<Mutex<Fate>>,
     /// An append with events has arrived.
     pub(crate) arrived: Arc<Notify>,
+    /// What each append with events waits for.
+    pub(crate) waits: Arc<Mutex<Vec<Option<Wait>>>>,
     connected: watch::Sender<bool>,
 }
 
@@ -51,6 +53,7 @@ impl Default for Store {
             fates: Arc::default(),
             always: Arc::new(Mutex::new(Fate::Pass)),
             arrived: Arc::default(),
+            waits: Arc::default(),
             connected: watch::Sender::new(true),
         }
     }
@@ -79,6 +82,7 @@ impl Log for Store {
                 return self.memory.append(project, call).await;
             }
             let fate = self.fates.lock().pop_front().unwrap_or_else(|| self.always.lock().clone());
+            self.waits.lock().push(call.wait);
             self.arrived.notify_one();
             let unknown = || Err(CallError::Unknown("cut".into()));
             match fate {
