@@ -38,8 +38,10 @@ pub(crate) struct KeyWish {
     #[schema(format = DateTime)]
     expires: Option<String>,
     /// Events in a second, beside the project's own limit.
+    #[schema(format = "uint32")]
     events_per_second: Option<u32>,
     /// Bytes of events in a second, beside the project's own limit.
+    #[schema(format = "uint64")]
     bytes_per_second: Option<u64>,
 }
 
@@ -65,11 +67,11 @@ pub(crate) struct KeyBody {
     revoked: Option<String>,
     /// Events in a second.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = "uint32")]
     events_per_second: Option<u32>,
     /// Bytes of events in a second.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = "uint64")]
     bytes_per_second: Option<u64>,
 }
 
