@@ -13,7 +13,9 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use regex_automata::dfa::{self, dense};
 use regex_automata::meta::{self, Regex};
+use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 
 pub use builtin::{BUILTIN, BUILTIN_COUNT};
@@ -26,7 +28,8 @@ pub const OWN_RULES_MAX: usize = 16;
 /// Longest own regular expression, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 512;
 
-/// Largest automaton of all own rules together, in bytes: it bounds the time per byte of text.
+/// Largest automaton of all own rules together, in bytes. It is a deterministic one, so that a byte of text costs one step:
+/// what fits here fits [`CACHE_BYTES_MAX`] too, where it is made bit by bit.
 pub const OWN_AUTOMATON_BYTES_MAX: usize = 512 * 1024;
 
 /// Longest name of a rule, in bytes.
@@ -220,9 +223,9 @@ fn is_name(name: &str) -> bool {
 fn own_regex(own: &[OwnRule]) -> Result<Regex, RuleFault> {
     let patterns: Vec<&str> = own.iter().map(|rule| &*rule.pattern).collect();
     let config = config().nfa_size_limit(Some(OWN_AUTOMATON_BYTES_MAX));
-    let built =
-        Regex::builder().configure(config).syntax(syntax::Config::new().nest_limit(NEST_MAX)).build_many(&patterns);
-    built.map_err(|error| {
+    let syntax = syntax::Config::new().nest_limit(NEST_MAX);
+    let built = Regex::builder().configure(config).syntax(syntax).build_many(&patterns);
+    let built = built.map_err(|error| {
         if error.size_limit().is_some() {
             RuleFault::TooComplex
         } else {
@@ -230,7 +233,23 @@ fn own_regex(own: &[OwnRule]) -> Result<Regex, RuleFault> {
             // The last line says what is wrong; those before draw the pattern.
             RuleFault::Pattern(told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
         }
-    })
+    })?;
+    is_quick(&patterns, syntax)?;
+    Ok(built)
+}
+
+/// Refuses what has no small deterministic automaton: searching it could take as many steps per byte as it has states.
+fn is_quick(patterns: &[&str], syntax: syntax::Config) -> Result<(), RuleFault> {
+    let limits = dense::Config::new()
+        .dfa_size_limit(Some(OWN_AUTOMATON_BYTES_MAX))
+        .determinize_size_limit(Some(CACHE_BYTES_MAX))
+        .unicode_word_boundary(true);
+    let built = dfa::regex::Builder::new()
+        .syntax(syntax)
+        .thompson(thompson::Config::new().nfa_size_limit(Some(OWN_AUTOMATON_BYTES_MAX)))
+        .dense(limits)
+        .build_many(patterns);
+    built.map(drop).map_err(|_| RuleFault::TooComplex)
 }
 
 fn config() -> meta::Config {

@@ -20,6 +20,25 @@ use tidings_protocol::project::{Project, ProjectError};
 use tidings_protocol::settings::SETTINGS_BYTES_MAX;
 
 use crate::answer::Rejected;
+use crate::describe::ProblemBody;
+
+/// What each of these routes may be refused with.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "describes bytes that are written elsewhere")]
+pub(crate) enum Refusals {
+    /// Not understood.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemBody),
+    /// There is no credential, or none that is good: `WWW-Authenticate` says why.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(ProblemBody),
+    /// The credential does not have the scope `admin` here; or it is not taken from here.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(ProblemBody),
+    /// Not now: nothing was changed.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Away(ProblemBody),
+}
 
 /// Largest body of these routes, in bytes.
 const BODY_BYTES_MAX: usize = SETTINGS_BYTES_MAX;

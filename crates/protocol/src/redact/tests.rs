@@ -144,6 +144,8 @@ fn faulty_rules_are_refused_by_their_place() {
     check(&[("a", "x*"), ("b", "")], &[(0, RuleFault::Empty), (1, RuleFault::Empty)]);
     check(&[("a", &"x".repeat(513))], &[(0, RuleFault::PatternTooLong(513))]);
     check(&[("a", r"(\w{500}){500}")], &[(0, RuleFault::TooComplex)]);
+    // Small as written, but a search of it would take thousands of steps per byte.
+    check(&[("a", "[ab]*a[ab]{100}[0-9]|[ab]")], &[(0, RuleFault::TooComplex)]);
     for pattern in ["(", r"(a)\1", "(?=a)b", &"(".repeat(200)] {
         let faults = own(&[("a", pattern)]).expect_err(pattern);
         assert!(matches!(&faults[..], [(0, RuleFault::Pattern(why))] if !why.is_empty()), "{pattern}: {faults:?}");

@@ -16,7 +16,7 @@ use tidings_protocol::problem::FieldProblem;
 use tidings_protocol::project::Project;
 use tidings_protocol::timestamp::{parse_rfc3339, rfc3339};
 
-use super::{answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
+use super::{Refusals, answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
 use crate::Inner;
 use crate::answer::Rejected;
 use crate::describe::ProblemBody;
@@ -120,17 +120,11 @@ impl From<&KeyRecord> for KeyBody {
     request_body = Option<KeyWish>,
     responses(
         (status = 201, description = "It is made.", body = MadeKey),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
+        Refusals,
         (status = 409, description = "The project has as many keys as it may.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 413, description = "Too large.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Something is not valid: nothing was changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 504, description = "It may have been made; nobody knows its secret.", body = ProblemBody,
             content_type = "application/problem+json"),
@@ -226,13 +220,7 @@ async fn records(inner: &Inner, project: &Project) -> Result<Vec<KeyRecord>, Rej
         pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo")),
     responses(
         (status = 200, description = "Without their secrets.", body = KeyList),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
+        Refusals,
     ),
 )]
 pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<String>, PathRejection>) -> Response {
@@ -258,16 +246,10 @@ pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<Stri
         ("key" = String, Path, description = "The key's public id.", pattern = "^[0-9A-Za-z]{16}$")),
     responses(
         (status = 200, description = "It is revoked.", body = KeyBody),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
+        Refusals,
         (status = 404, description = "The project has no such key.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 504, description = "It may have been changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
             content_type = "application/problem+json"),
     ),
 )]

@@ -15,7 +15,7 @@ use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Scopes;
 use tidings_protocol::problem::FieldProblem;
 
-use super::{answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
+use super::{Refusals, answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
 use crate::Inner;
 use crate::answer::Rejected;
 use crate::describe::ProblemBody;
@@ -57,13 +57,7 @@ pub(crate) struct MemberList {
         pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo")),
     responses(
         (status = 200, description = "The members.", body = MemberList),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
+        Refusals,
     ),
 )]
 pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<String>, PathRejection>) -> Response {
@@ -88,19 +82,13 @@ pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<Stri
     request_body = MemberWish,
     responses(
         (status = 200, description = "It is a member.", body = Member),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
+        Refusals,
         (status = 409, description = "The project has as many members as it may.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 413, description = "Too large.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Something is not valid: nothing was changed.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 504, description = "It may have been changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
             content_type = "application/problem+json"),
     ),
 )]
@@ -140,16 +128,10 @@ pub(crate) async fn put(
         ("user" = String, Path, description = "The user, as tokens name it.", min_length = 1, max_length = 256)),
     responses(
         (status = 204, description = "It is no member any more."),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
+        Refusals,
         (status = 404, description = "The project has no such member.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 504, description = "It may have been changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
             content_type = "application/problem+json"),
     ),
 )]

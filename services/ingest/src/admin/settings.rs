@@ -14,7 +14,7 @@ use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_protocol::settings::{SETTINGS_BYTES_MAX, Settings, change, read};
 
-use super::{answer, call_failed, json_of, not_text, ok, project_of, read_failed};
+use super::{Refusals, answer, call_failed, json_of, not_text, ok, project_of, read_failed};
 use crate::Inner;
 use crate::answer::Rejected;
 use crate::describe::ProblemBody;
@@ -64,13 +64,7 @@ pub(crate) struct SettingsShape {
         pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo")),
     responses(
         (status = 200, description = "The settings.", body = SettingsBody),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
+        Refusals,
     ),
 )]
 pub(crate) async fn show(State(inner): State<Arc<Inner>>, path: Result<Path<String>, PathRejection>) -> Response {
@@ -97,17 +91,11 @@ pub(crate) async fn show(State(inner): State<Arc<Inner>>, path: Result<Path<Stri
     request_body(content((SettingsShape = "application/merge-patch+json"), (SettingsShape = "application/json"))),
     responses(
         (status = 200, description = "The settings after the change.", body = SettingsBody),
-        (status = 400, description = "Not understood.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no credential, or none that is good: `WWW-Authenticate` says why.",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The credential does not have the scope `admin` here; or it is not taken from here.",
-            body = ProblemBody, content_type = "application/problem+json"),
+        Refusals,
         (status = 413, description = "Too large.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Something is not valid: nothing was changed.", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 504, description = "It may have been changed.", body = ProblemBody,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not now: nothing was changed.", body = ProblemBody,
             content_type = "application/problem+json"),
     ),
 )]

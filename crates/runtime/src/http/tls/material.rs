@@ -147,8 +147,14 @@ pub(super) fn made(
     let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = TICKETS_SENT;
-    config.ticketer = Arc::new(tickets(files, content, own_secret)?);
+    let tickets = tickets(files, content, own_secret)?;
+    if content.client_ca.is_none() {
+        config.send_tls13_tickets = TICKETS_SENT;
+        config.ticketer = Arc::new(tickets);
+    } else {
+        // A session that goes on is not asked for its certificate again, which may have expired.
+        config.send_tls13_tickets = 0;
+    }
     Ok(Material { config: Arc::new(config), not_after })
 }
 
@@ -164,9 +170,7 @@ fn tickets(files: &TlsFiles, content: &Content, own_secret: &[u8]) -> Result<Tic
         }
         _ => own_secret,
     };
-    // A session that goes on is not asked for a certificate again.
-    let scope = digest(&SHA256, content.client_ca.as_deref().unwrap_or_default());
-    Ok(Tickets::new(secret, scope.as_ref().try_into().expect("SHA-256 has 32 bytes")))
+    Ok(Tickets::new(secret))
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -163,6 +163,8 @@ async fn sessions_go_on_at_whoever_shares_the_secret() {
         assert_ne!(second_handshake(&config(), &alone, &also_alone).await, HandshakeKind::Resumed, "{version:?}");
         // A session that was opened without a certificate must not go on where one is asked for.
         assert_ne!(second_handshake(&config(), &one, &asks).await, HandshakeKind::Resumed, "{version:?}");
+        // Nor does one with a certificate, which is looked at each time.
+        assert_ne!(second_handshake(&config(), &asks, &asks).await, HandshakeKind::Resumed, "{version:?}");
     }
 }
 

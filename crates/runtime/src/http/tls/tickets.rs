@@ -21,7 +21,6 @@ const SALT: &[u8] = b"tidings tls tickets 1";
 
 pub(super) struct Tickets {
     secret: Prk,
-    scope: [u8; 32],
 }
 
 impl std::fmt::Debug for Tickets {
@@ -31,13 +30,13 @@ impl std::fmt::Debug for Tickets {
 }
 
 impl Tickets {
-    /// `scope`: what else must be the same on both sides.
-    pub(super) fn new(secret: &[u8], scope: [u8; 32]) -> Tickets {
-        Tickets { secret: Salt::new(HKDF_SHA256, SALT).extract(secret), scope }
+    /// Whoever has this secret reads them.
+    pub(super) fn new(secret: &[u8]) -> Tickets {
+        Tickets { secret: Salt::new(HKDF_SHA256, SALT).extract(secret) }
     }
 
     fn key(&self, epoch: [u8; EPOCH_BYTES]) -> Option<LessSafeKey> {
-        let info: [&[u8]; 2] = [&self.scope, &epoch];
+        let info: [&[u8]; 1] = [&epoch];
         let key: UnboundKey = self.secret.expand(&info, &AES_256_GCM_SIV).ok()?.into();
         Some(LessSafeKey::new(key))
     }
@@ -98,7 +97,7 @@ mod tests {
 
     #[test]
     fn whoever_has_the_secret_reads_tickets_of_this_epoch_and_the_one_before() {
-        let (one, other) = (Tickets::new(SECRET, [1; 32]), Tickets::new(SECRET, [1; 32]));
+        let (one, other) = (Tickets::new(SECRET), Tickets::new(SECRET));
         let ticket = one.seal(7, b"session").expect("sealed");
         for (now, good) in [(5, false), (6, true), (7, true), (8, true), (9, false)] {
             let opened = other.open(now, &ticket);
@@ -110,10 +109,9 @@ mod tests {
 
     #[test]
     fn nobody_else_does() {
-        let ticket = Tickets::new(SECRET, [1; 32]).seal(7, b"session").expect("sealed");
-        assert_eq!(Tickets::new(b"another secret of thirty-two bytes!!", [1; 32]).open(7, &ticket), None);
-        assert_eq!(Tickets::new(SECRET, [2; 32]).open(7, &ticket), None, "another scope");
-        let tickets = Tickets::new(SECRET, [1; 32]);
+        let ticket = Tickets::new(SECRET).seal(7, b"session").expect("sealed");
+        assert_eq!(Tickets::new(b"another secret of thirty-two bytes!!").open(7, &ticket), None);
+        let tickets = Tickets::new(SECRET);
         for index in 0..ticket.len() {
             let mut forged = ticket.clone();
             forged[index] ^= 1;
