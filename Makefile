@@ -5,9 +5,11 @@ CARGO ?= cargo
 ARGS ?=
 # Optimised, without link-time optimisation: from nothing it builds faster than the dev profile.
 PROFILE ?= release-fast
+# What `make image` calls the image.
+IMAGE ?= tidings:local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run demo test lint fmt check docs deny autobahn fuzz clean
+.PHONY: help setup build run demo test lint fmt check docs deny autobahn fuzz helm image imageroot clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,8 +43,9 @@ check: ## Fast: format and types
 	$(CARGO) fmt --all --check
 	$(CARGO) check --locked --workspace --all-targets
 
-docs: ## Write the generated parts of docs/ anew
+docs: ## Write the generated parts of docs/ and of the chart's schema anew
 	UPDATE_DOCS=1 $(CARGO) test --quiet --locked --package tidings-runtime manual
+	scripts/helm-schema
 
 deny: ## Licences, bans, sources and, where its database can be had, advisories of all dependencies
 	@scripts/deny
@@ -52,6 +55,18 @@ autobahn: ## Judge the WebSocket crate by the Autobahn suite (needs Python 2.7, 
 
 fuzz: ## Fuzz each decoder of outside bytes for FUZZ_SECONDS (60); needs a nightly toolchain, else says so
 	@scripts/fuzz
+
+helm: ## Lint, render and check the chart and deploy/; UPDATE_GOLDEN=1 writes the golden renders anew
+	@scripts/setup build test
+	$(CARGO) build --locked --package tidings
+	@tests/helm/run
+
+image: ## Build the image with Docker, as IMAGE (tidings:local)
+	docker build --file deploy/Dockerfile --tag $(IMAGE) .
+
+imageroot: build ## What the image holds, in target/image, without Docker; prints its size
+	rm -rf target/image
+	scripts/image-root target/release/tidings target/image
 
 clean: ## Remove what was built and installed into this folder
 	$(CARGO) clean

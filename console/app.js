@@ -14,6 +14,7 @@ import { RecordView } from "./view/record.js";
 import { SessionsView } from "./view/sessions.js";
 import { startThemeButton } from "./view/theme_button.js";
 import { startClock } from "./view/time.js";
+import { WatchingView } from "./view/watching.js";
 import { fillWelcome } from "./view/welcome.js";
 
 /** Where the first event of somebody who only wants to try goes. */
@@ -38,6 +39,7 @@ const views = {
     connection.connect();
     look().then(wish, () => {});
   }),
+  watching: new WatchingView(at("watching")),
   link: new LinkView(at("link"), at("notice"), () => connection.connect()),
 };
 const connection = new Connection(socketUrl(), {
@@ -133,6 +135,7 @@ function draw() {
   setText(at("project-name"), project.name);
   setHidden(at("welcome"), !isEmpty);
   setHidden(at("sessions"), isEmpty);
+  views.watching.show(project.presence);
   views.link.show(connection.state);
   views.record.show();
   views.projects.show(projects, project.name);

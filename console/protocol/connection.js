@@ -104,6 +104,8 @@ export class Connection {
   }
 
   #keepPace(frame) {
+    // Who comes and goes says nothing of how far the stream is.
+    if (frame.op === "presence" || (frame.op === "event" && frame.event.position === undefined)) return;
     const nowMs = Date.now();
     if (frame.op === "event") this.#pace.hear(frame.event, false, nowMs);
     else if (frame.op === "events") frame.events?.forEach((event) => this.#pace.hear(event, true, nowMs));

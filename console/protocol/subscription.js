@@ -27,6 +27,7 @@ export class Subscription {
       lag: "compact",
       // Cut off between a gap and its fresh snapshot, the page has to ask for one.
       snapshot: this.#holdsState ? "after_gap" : true,
+      presence: true,
       ref: String(this.#ref),
     };
   }

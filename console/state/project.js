@@ -2,12 +2,14 @@
 
 import { Continuity } from "./continuity.js";
 import { Feed } from "./feed.js";
+import { Presence } from "./presence.js";
 import { Swarm } from "./swarm.js";
 
 export class Project {
   swarm = new Swarm();
   feed = new Feed();
   continuity = new Continuity();
+  presence = new Presence();
   /** Whether anything ever happened in the project. */
   hasHistory = false;
   /** Whether a snapshot came. */
@@ -24,6 +26,7 @@ export class Project {
 
   /** Takes a frame of this project; `bytes` is its size. */
   take(frame, bytes) {
+    if (this.presence.take(frame)) return;
     switch (frame.op) {
       case "subscribed":
         if (this.#subscribed) this.continuity.resumes += 1;

@@ -15,6 +15,8 @@ export class Swarm {
   approvalsChanged = true;
 
   load(state) {
+    // Cards of sessions that are not there any more have to go.
+    for (const id of this.sessions.keys()) this.changed.add(id);
     this.sessions.clear();
     this.approvals.clear();
     for (const [id, session] of members(state?.sessions)) {
@@ -29,6 +31,7 @@ export class Swarm {
   }
 
   apply(event) {
+    if (event.type === "gap" && event.data?.cause === "deleted") return this.#forget(event.session);
     const id = event.session;
     if (typeof id !== "string" || id === "") return;
     const session = this.sessions.get(id) ?? new Session(id);
@@ -37,6 +40,18 @@ export class Swarm {
     this.changed.add(id);
     this.#keepApprovals(event, session);
     this.#evict();
+  }
+
+  /** A session was deleted, or (none is named) all of them; a fresh snapshot follows. */
+  #forget(session) {
+    const isAll = typeof session !== "string" || session === "";
+    const isGone = (id) => isAll || id === session;
+    for (const id of [...this.sessions.keys()].filter(isGone)) {
+      this.sessions.delete(id);
+      this.changed.add(id);
+    }
+    for (const [key, approval] of this.approvals) if (isGone(approval.session)) this.approvals.delete(key);
+    this.approvalsChanged = true;
   }
 
   #keepApprovals(event, session) {

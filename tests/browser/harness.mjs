@@ -51,6 +51,13 @@ export class Runner {
     if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
     return answer.json();
   }
+
+  /** Deletes a session; resolves when it is gone. */
+  async deletes(session) {
+    const url = new URL(`/v1/projects/${this.project}/sessions/${session}`, serverUrl());
+    const answer = await fetch(url, { method: "DELETE" });
+    if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+  }
 }
 
 /** A TCP proxy between the browser and the server: the cable that a test can pull out and put back. */

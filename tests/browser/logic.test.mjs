@@ -36,12 +36,55 @@ const confirm = (subscription) => {
 
 test("a resume starts behind the last position and wants a snapshot only after a gap", () => {
   const subscription = new Subscription("p");
-  assert.deepEqual(confirm(subscription), { op: "subscribe", project: "p", after: "now", lag: "compact", snapshot: true });
+  assert.deepEqual(confirm(subscription), {
+    op: "subscribe",
+    project: "p",
+    after: "now",
+    lag: "compact",
+    snapshot: true,
+    presence: true,
+  });
   subscription.take({ op: "snapshot", project: "p", position: "5-5.x", state: {} });
   subscription.take(event("6-6.x"));
   subscription.take({ op: "events", project: "p", compacted: true, position: "7-9.x", events: [] });
   const { after, snapshot } = subscription.request();
   assert.deepEqual([after, snapshot], ["7-9.x", "after_gap"]);
+});
+
+test("who is there is counted, and moves no position", () => {
+  const subscription = new Subscription("p");
+  confirm(subscription);
+  const project = new Project("p");
+  const take = (frame) => {
+    assert.ok(subscription.take(frame));
+    project.take(frame, 10);
+  };
+  const change = (type, data) => ({ op: "event", event: { type: `presence.${type}`, project: "p", data } });
+  assert.equal(project.presence.isKnown, false);
+  take(event("6-6.x"));
+  const viewers = [{ viewer: "alice", user: "alice" }, { viewer: "v-1" }];
+  take({ op: "presence", project: "p", viewers, others: 40, runners: [{ runner: "r-1" }], stale: true });
+  take(change("joined", { viewer: "v-2" }));
+  take(change("left", { viewer: "alice" }));
+  take(change("joined", { runner: "r-2" }));
+  assert.deepEqual([project.presence.watching, project.presence.isStale], [42, true]);
+  assert.deepEqual(project.presence.names, { viewers: ["v-1", "v-2"], others: 40, runners: ["r-1", "r-2"] });
+  assert.equal(subscription.position, "6-6.x");
+  assert.equal(project.feed.newest(Infinity, () => true).length, 1, "it is no event of the log");
+});
+
+test("what was deleted goes at once, and whatever a fresh snapshot lacks goes with it", () => {
+  const swarm = new Swarm();
+  const session = (title) => ({ title, status: "running" });
+  swarm.load({ sessions: { a: session("A"), b: session("B"), c: session("C") }, approvals: [] });
+  swarm.changed.clear();
+  swarm.apply({ type: "gap", session: "a", data: { cause: "deleted" } });
+  assert.deepEqual([[...swarm.sessions.keys()], [...swarm.changed]], [["b", "c"], ["a"]]);
+  swarm.changed.clear();
+  swarm.load({ sessions: { c: session("C") }, approvals: [] });
+  assert.deepEqual([...swarm.changed].sort(), ["b", "c"], "the card of the one that is not there is taken away");
+  swarm.apply({ type: "gap", data: { cause: "deleted" } });
+  assert.equal(swarm.sessions.size, 0);
 });
 
 test("cut off between a gap and its fresh snapshot, the page asks for one", () => {

@@ -38,6 +38,23 @@ watch("an empty project tells how to post, and a first event shows at once", asy
   await eyes.sees(eyes.page.getByRole("navigation", { name: "Projects" }), project);
 });
 
+watch("a session that is deleted goes from the page, the last one too", async ({ eyes, runner }) => {
+  await runner.say("session.started", { title: "To be kept" }, { session: "kept" });
+  await runner.say("session.started", { title: "To be deleted" }, { session: "gone" });
+  await runner.say("approval.requested", { approval_id: "a1", question: "Delete me?", options: ["yes", "no"] }, { session: "gone" });
+  await eyes.sees(eyes.sessions, "To be deleted");
+  await eyes.sees(eyes.page.locator("#approvals"), "Delete me?");
+  await runner.deletes("gone");
+  await eyes.until(() => !document.querySelector("#sessions").textContent.includes("To be deleted"));
+  await eyes.until(() => !document.querySelector("#approvals").textContent.includes("Delete me?"));
+  await eyes.sees(eyes.sessions, "To be kept");
+  await runner.deletes("kept");
+  await eyes.until(() => !document.querySelector("#sessions").textContent.includes("To be kept"));
+  // It lives again, with nothing of before.
+  await runner.say("session.started", { title: "Once more" }, { session: "gone" });
+  await eyes.sees(eyes.sessions, "Once more");
+});
+
 watch("progress, agents, tools and approvals move with their events", async ({ eyes, runner }) => {
   await runner.say("session.started", { title: "Build" });
   await runner.say("session.progress", { progress: 25, phase: "Plan" });

@@ -28,8 +28,10 @@ pub struct Tally {
     pub gaps: [usize; CAUSES.len()],
     /// Acknowledged events behind a viewer's start that it was neither told nor told to be missing.
     pub missing: usize,
-    /// Events told again.
+    /// Events told again, against the promise.
     pub duplicated: usize,
+    /// Events told again as a fork allows it.
+    pub told_again: usize,
     /// Events told behind one that stands after them.
     pub out_of_order: usize,
     /// Events told at another position than the acknowledged one.
@@ -132,6 +134,7 @@ impl Audit {
         sum.gaps.iter_mut().zip(tally.gaps).for_each(|(sum, gaps)| *sum += gaps);
         sum.missing += tally.missing;
         sum.duplicated += tally.duplicated;
+        sum.told_again += tally.told_again;
         sum.out_of_order += tally.out_of_order;
         sum.misplaced += tally.misplaced;
         sum.unknown += tally.unknown;
@@ -157,9 +160,10 @@ impl fmt::Display for Audit {
             let gaps = CAUSES.iter().zip(tally.gaps).filter(|(_, gaps)| *gaps > 0);
             let gaps: Vec<String> = gaps.map(|(cause, gaps)| format!("{gaps} {cause}")).collect();
             let gaps = if gaps.is_empty() { "none".to_owned() } else { gaps.join(", ") };
+            let again = if tally.told_again > 0 { format!(" ({} again)", tally.told_again) } else { String::new() };
             writeln!(
                 f,
-                "  {:<10} {viewers} viewers, {connections} connections, {told} events told: missing {missing}, \
+                "  {:<10} {viewers} viewers, {connections} connections, {told} events told{again}: missing {missing}, \
                  duplicated {duplicated}, out of order {out_of_order}, misplaced {}; gaps: {gaps} (miscounted {})",
                 kind.as_str(),
                 tally.misplaced,
@@ -201,12 +205,17 @@ mod tests {
         Said::Gap(Gap { after, before, cause, lost: Some(lost), certain: true, position: position(before.n - 1) })
     }
 
-    fn check(said: Vec<Said>, expected: Tally) {
+    fn record(said: Vec<Said>) -> Record {
         let mut record = Record::new(&Plan::new(Kind::Sse, "p"));
-        let text = format!("{said:?}");
         for said in said {
             record.hear(said);
         }
+        record
+    }
+
+    fn check(said: Vec<Said>, expected: Tally) {
+        let text = format!("{said:?}");
+        let record = record(said);
         let found = Audit::of(&[record], &ledger()).tallies[&Kind::Sse];
         let expected = Tally { viewers: 1, told: found.told, gaps: found.gaps, ..expected };
         assert_eq!(found, expected, "{text}");
@@ -225,6 +234,43 @@ mod tests {
         let mut elsewhere = all();
         elsewhere[4] = event(5, 6);
         check(elsewhere, Tally { misplaced: 1, ..Tally::default() });
+    }
+
+    /// The event again, on the branch that a failover opened.
+    fn again(id: u64, n: u64) -> Said {
+        let Said::Event(event) = event(id, n) else { unreachable!("it is one") };
+        Said::Event(Event { position: format!("8-{n}.bbbbbbbbbbbb"), ..event })
+    }
+
+    /// A failover behind this count.
+    fn failover(after: u64) -> Said {
+        let Said::Gap(failover) = gap(after, after + 1, 0) else { unreachable!("it is one") };
+        let position = format!("8-{}.bbbbbbbbbbbb", after + 1);
+        Said::Gap(Gap { cause: "failover".into(), lost: None, certain: false, position, ..failover })
+    }
+
+    #[test]
+    fn across_a_fork_an_event_comes_again_only_as_it_may() {
+        let all = || (1..=5).map(|n| event(n, n)).collect::<Vec<_>>();
+        let across = |before: Vec<Said>, behind: Vec<Said>| {
+            let mut record = record(before);
+            record.connections += 1;
+            for said in behind {
+                record.hear(said);
+            }
+            Audit::across_forks(&[record], &ledger(), forks::Excuse::Failover).tallies[&Kind::Sse]
+        };
+        let faults = |tally: Tally| (tally.missing, tally.duplicated, tally.told_again);
+        assert_eq!(faults(across(all(), vec![failover(5)])), (0, 0, 0));
+        assert_eq!(faults(across(all(), vec![failover(5), again(5, 7)])), (0, 1, 0), "it was acknowledged: mark it");
+        let Said::Event(unmarked) = again(5, 7) else { unreachable!("it is one") };
+        let marked = Said::Event(Event { was: true, ..unmarked });
+        assert_eq!(faults(across(all(), vec![failover(5), marked])), (0, 0, 1));
+        // An append that was never acknowledged where it was first told.
+        let unsure = [all().split_off(1), vec![event(1, 6)]].concat();
+        assert_eq!(faults(across(unsure, vec![failover(6), again(1, 8)])), (0, 0, 1));
+        assert_eq!(faults(across(all()[..3].to_vec(), vec![failover(3)])), (0, 0, 0), "perhaps lost with its ingest");
+        assert_eq!(faults(across(all()[..3].to_vec(), vec![failover(4)])), (1, 0, 0), "the gap begins behind event 4");
     }
 
     #[test]

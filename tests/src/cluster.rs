@@ -23,6 +23,8 @@ pub struct Plan {
     replicated: bool,
     is_watched: bool,
     papers: Option<Papers>,
+    redis_options: Vec<&'static str>,
+    elsewhere: Option<String>,
     settings: Vec<Setting>,
 }
 
@@ -60,6 +62,8 @@ impl Cluster {
             replicated: false,
             is_watched: false,
             papers: None,
+            redis_options: Vec::new(),
+            elsewhere: None,
             settings: Vec::new(),
         }
     }
@@ -105,6 +109,26 @@ impl Cluster {
         self.redis = Some(replica);
     }
 
+    /// From now on a second Redis follows the present one.
+    pub async fn follow(&mut self) {
+        let replica = follower(self.redis()).await;
+        self.replica = Some(replica);
+    }
+
+    /// Waits until the replica has everything that was written.
+    ///
+    /// # Panics
+    /// Unless there is a replica.
+    pub async fn replicated(&mut self) {
+        assert!(self.replica.is_some(), "this cluster has a replica");
+        self.redis().replicated().await;
+    }
+
+    /// The link of an ingest to its Redis.
+    pub fn ingest_link(&self, index: usize) -> &Proxy {
+        &self.links[self.gateways.len() + index]
+    }
+
     /// A runner of [`PROJECT`] that enters what is acknowledged into the cluster's ledger.
     pub fn runner(&self, name: &str) -> Runner {
         Runner::new(name, PROJECT, self.runners_go.clone(), self.ledger.clone())
@@ -142,6 +166,16 @@ impl Plan {
         Plan { proxied: true, replicated: true, ..self }
     }
 
+    /// More options of the Redis, as on its command line.
+    pub fn redis_options(self, redis_options: &[&'static str]) -> Plan {
+        Plan { redis_options: redis_options.to_vec(), ..self }
+    }
+
+    /// On a Redis that the test has started itself.
+    pub fn on(self, url: String) -> Plan {
+        Plan { elsewhere: Some(url), ..self }
+    }
+
     /// Three nodes of Redis instead of one, and three sentinels.
     pub fn sentinels(self) -> Plan {
         Plan { is_watched: true, ..self }
@@ -161,6 +195,9 @@ impl Plan {
     /// Starts everything and waits until it is ready.
     pub async fn start(mut self) -> Cluster {
         let Some(durability) = self.durability else { return self.start_dev().await };
+        if let Some(url) = self.elsewhere.take() {
+            return self.serve(|| url.clone()).await;
+        }
         if self.is_watched {
             let sentinels = Sentinels::start(self.papers.take()).await;
             self.settings.extend(sentinels.settings());
@@ -168,7 +205,7 @@ impl Plan {
             let cluster = self.serve(|| url.clone()).await;
             return Cluster { sentinels: Some(sentinels), ..cluster };
         }
-        let redis = Redis::start(durability).await;
+        let redis = Redis::with(durability, &self.redis_options).await;
         let replica = if self.replicated { Some(follower(&redis).await) } else { None };
         let mut links = Vec::new();
         if self.proxied {

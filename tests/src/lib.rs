@@ -2,7 +2,7 @@
 //! cut, and clients that share no code with the services they talk to.
 //!
 //! - [`cluster`] starts what a test needs and takes it down again, whatever happens; [`process`], [`service`], [`redis`],
-//!   [`sentinel`], [`certificates`] and [`proxy`] are its parts.
+//!   [`redis_cluster`], [`sentinel`], [`certificates`] and [`proxy`] are its parts.
 //! - [`runner`] posts events and keeps the ledger of what was acknowledged; [`swarm`] makes up the events.
 //! - [`viewer`] watches over WebSocket, server-sent events or long-polling, and writes down every event and gap.
 //! - [`audit`] compares what viewers wrote down with the ledger.
@@ -17,12 +17,14 @@
 pub mod audit;
 pub mod certificates;
 pub mod cluster;
+pub mod collector;
 pub mod fold;
 pub mod http;
 pub mod place;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod redis_cluster;
 pub mod runner;
 pub mod sentinel;
 pub mod service;

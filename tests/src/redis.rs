@@ -84,6 +84,21 @@ impl Redis {
         let _ = client.quit().await;
     }
 
+    /// Waits until its one replica has taken everything that was written.
+    pub async fn replicated(&self) {
+        self.info("the replica has it", |info| is_replicated(info).then_some(())).await;
+    }
+
+    /// A command of words, whatever it answers.
+    pub async fn command<T: fred::types::FromValue>(&self, words: &[&str]) -> T {
+        let client = self.client().await;
+        let command = CustomCommand::new(words[0].to_owned(), None::<u16>, false);
+        let rest: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
+        let answer = client.custom(command, rest).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        let _ = client.quit().await;
+        answer
+    }
+
     /// Changes a setting of the running server.
     pub async fn configure(&self, name: &str, value: impl std::fmt::Display) {
         let client = self.client().await;
@@ -180,6 +195,14 @@ impl Calls {
         let more = self.0.iter().map(|(name, calls)| (name.clone(), calls - earlier.of(name)));
         Calls(more.filter(|(_, calls)| *calls > 0).collect())
     }
+}
+
+/// By INFO of a primary with one replica: everything was taken by it.
+fn is_replicated(info: &str) -> bool {
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let offset = field("master_repl_offset:");
+    let replica = field("slave0:").and_then(|slave| slave.split(',').find_map(|part| part.strip_prefix("offset=")));
+    offset.is_some() && offset == replica
 }
 
 fn spawn(port: u16, durability: Durability, options: &[String], folder: &TempDir) -> Process {

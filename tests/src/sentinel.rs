@@ -18,7 +18,7 @@ use crate::wait::eventually;
 const NAME: &str = "hive";
 
 /// Passwords of the accounts.
-const PASSWORD: &str = "s3cret";
+pub(crate) const PASSWORD: &str = "s3cret";
 
 /// Who takes longer is frozen or dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -163,15 +163,20 @@ impl Sentinels {
 
     /// The raw answer of a node or sentinel; empty: it is frozen or dead.
     async fn ask(&self, port: u16, words: &str) -> String {
-        let asked = async {
-            let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-            match &self.papers {
-                Some(papers) => converse(papers.connect(stream).await?, words).await,
-                None => converse(stream, words).await,
-            }
-        };
-        tokio::time::timeout(ANSWER_WITHIN, asked).await.ok().and_then(Result::ok).unwrap_or_default()
+        ask(port, self.papers.as_ref(), words).await
     }
+}
+
+/// The raw answer of a server; empty: it is frozen or dead.
+pub(crate) async fn ask(port: u16, papers: Option<&Papers>, words: &str) -> String {
+    let asked = async {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        match papers {
+            Some(papers) => converse(papers.connect(stream).await?, words).await,
+            None => converse(stream, words).await,
+        }
+    };
+    tokio::time::timeout(ANSWER_WITHIN, asked).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Says something, and hears what is said before the answer to a ping.

@@ -11,6 +11,7 @@ use fred::prelude::{
 };
 use fred::types::CustomCommand;
 use prost::Message as _;
+use tidings_broker::presence::{Members, Presences as _, Report};
 use tidings_broker::quota::{Hold, HoldCall, Quotas as _, Rate, Take, shard_of};
 use tidings_broker::redis::{RedisBroker, RedisSettings};
 use tidings_broker::registry::Registry as _;
@@ -133,6 +134,7 @@ async fn the_keyspace_is_as_documented() {
         incarnation: head.incarnation,
         from: head.checkpoint,
         to: last,
+        deletion: None,
         version: 1,
         fields: vec![("session".into(), Some("{}".into()))],
         retention: Retention { events: 0, bytes: 0, age_ms: 0 },
@@ -145,6 +147,7 @@ async fn the_keyspace_is_as_documented() {
     check_index(&client, &broker).await;
     check_registry(&client, &broker).await;
     check_quotas(&client, &broker).await;
+    check_presence(&client, &broker).await;
 
     redis.restart().await;
     connected(&broker).await;
@@ -290,6 +293,37 @@ async fn check_quotas(client: &Client, broker: &RedisBroker) {
     }
 }
 
+async fn check_presence(client: &Client, broker: &RedisBroker) {
+    let member = ("alice".to_owned(), Bytes::from_static(b"{}"));
+    let members = Members { version: 0, named: vec![member], others: 4 };
+    let report = Report {
+        gateway: "g-1f".into(),
+        lease_ms: 600_000,
+        version: 3,
+        members: Some(Box::new(members)),
+        known_runners: 0,
+    };
+    assert!(!broker.report(project(), report).await.expect("an answer").lapsed);
+    let expected = fields([(".", "3 4".into()), (":alice", "{}".into())]);
+    assert_eq!(hash(client, "presence:g-1f").await, expected);
+    let lease = hash(client, "presence").await.remove("g-1f").expect("it is on the roll");
+    let words: Vec<u64> = lease.split(' ').map(|word| word.parse().expect("a number")).collect();
+    let [from_ms, until_ms, 3] = words[..] else { panic!("{lease}") };
+    assert_eq!(until_ms, from_ms + 600_000);
+    let by = tidings_broker::presence::Speaker { subject: "key:1 a".into(), overrules: false };
+    broker.put_runner(project(), "r".into(), by, 30_000, Bytes::from_static(b"{}")).await.expect("an answer");
+    let runners = hash(client, "runners").await;
+    let since_ms: u64 = runners[":r"].split(' ').next().and_then(|word| word.parse().ok()).expect("a time");
+    let until_ms = since_ms + 30_000;
+    let record = format!("{since_ms} {until_ms} 7 key:1 a{{}}");
+    let expected = fields([(".", format!("{since_ms} {until_ms}")), (":r", record)]);
+    assert_eq!(runners, expected);
+    for what in ["presence", "presence:g-1f", "runners"] {
+        let left_ms: i64 = client.pttl(key(what)).await.expect("an answer");
+        assert!(left_ms > 0, "{what} expires by itself: {left_ms}");
+    }
+}
+
 async fn check_fork(client: &Client, survived: &str, bytes: usize) {
     let entries = entries(client).await;
     let [(id, stored)] = &entries[..] else { panic!("{entries:?}") };
@@ -329,11 +363,12 @@ async fn check_page(client: &Client) {
             }
             Some(("tidings:key", _)) => "tidings:key:<id>".to_owned(),
             Some(("tidings:rate", _)) => "tidings:rate:<bucket>".to_owned(),
+            Some(("tidings:{demo}:presence", _)) => "tidings:{P}:presence:<gateway>".to_owned(),
             _ => name.replace("{demo}", "{P}"),
         };
         on_page(&generic);
     }
-    assert_eq!(keys.len(), 13, "{keys:?}");
+    assert_eq!(keys.len(), 16, "{keys:?}");
     for name in hash(client, "meta").await.keys() {
         match name.split_once(':') {
             Some(("w", _)) => on_page("w:<writer>"),

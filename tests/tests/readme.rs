@@ -135,9 +135,11 @@ async fn the_lines_for_redis_start_services_that_work_together() {
     let local = || format!("127.0.0.1:{}", free_port());
     let (gateway, gateway_admin, ingest, ingest_admin) = (local(), local(), local(), local());
     let (all, all_admin) = (local(), local());
-    let lines = lines_of("tidings");
+    let is_look = |line: &String| line.starts_with("tidings doctor ");
+    let (looks, lines): (Vec<String>, Vec<String>) = lines_of("tidings").into_iter().partition(is_look);
+    let there = |line: &String| line.replace("redis://127.0.0.1:6379", &redis.url());
     let start = |line: &String| {
-        let line = line.replace("redis://127.0.0.1:6379", &redis.url()).replace(GATEWAY, &gateway);
+        let line = there(line).replace(GATEWAY, &gateway);
         let line = line.replace(GATEWAY_ADMIN, &gateway_admin).replace(INGEST, &ingest);
         let mut command = shell(&line.replace(INGEST_ADMIN, &ingest_admin));
         // For the line that leaves the addresses to the configuration; flags win over these.
@@ -154,6 +156,9 @@ async fn the_lines_for_redis_start_services_that_work_together() {
         })
         .await;
     }
+    let [look] = &looks[..] else { panic!("one line that looks at Redis: {looks:?}") };
+    let said = output(shell(&there(look)));
+    assert!(said.contains("  ok    memory policy  noeviction\n") && said.contains("  ok    an event "), "{said}");
     let posted = [post(&ingest), post(&all)].concat();
     for viewed in [&gateway, &all] {
         let address = viewed.parse().expect("an address");

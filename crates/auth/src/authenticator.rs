@@ -8,14 +8,14 @@ use futures_util::future::{join, join_all};
 use tidings_protocol::grant::{Grant, Holder, Scope, Scopes};
 use tidings_protocol::project::Project;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, NoAnswer};
 use crate::config::{Closed, Config, ConfigFault};
 use crate::credential::Credential;
 use crate::declared::Declared;
 use crate::issuer::{Issuer, Issuers};
 use crate::key::{KeyId, KeyLimits, KeyRecord, Keys, ShownKey};
-use crate::limits::{DECLARED_BYTES_MAX, LEEWAY, LOOKUPS_MAX};
-use crate::members::{Members, Memberships, STORE_TERMS};
+use crate::limits::{DECLARED_BYTES_MAX, KEYS_TRIED_MAX, LEEWAY, LOOKUPS_MAX};
+use crate::members::{Found, Members, Memberships, STORE_TERMS};
 use crate::refusal::{Reason, Refusal};
 use crate::watched::Watched;
 use crate::webhook::Webhook;
@@ -85,7 +85,7 @@ impl Authenticator {
     }
 
     /// The authenticator of these settings. Reads files, so it is for the start of a process; fetches nothing before
-    /// [`Authenticator::keep`] runs or a token comes. All that is wrong is told together.
+    /// [`Authenticator::keep`] runs. All that is wrong is told together.
     pub fn new(config: Config, stores: Stores) -> Result<Authenticator, Vec<ConfigFault>> {
         let Closed { issuers: configs, declared, webhook, file_poll } = match config {
             Config::Open => return Ok(Authenticator::open()),
@@ -117,10 +117,10 @@ impl Authenticator {
             return Err(faults);
         }
         let inner = Inner {
-            issuers: Issuers::new(issuers),
+            issuers: Issuers::new(issuers)?,
             memberships: Memberships::new(declared.clone(), stores.members, webhook),
             declared,
-            keys: stores.keys.map(|store| KeyStore { store, cache: Cache::new(STORE_TERMS) }),
+            keys: stores.keys.map(|store| KeyStore { store, cache: Cache::sorting(STORE_TERMS, Option::is_some) }),
             file_poll,
         };
         Ok(Authenticator { closed: Some(Arc::new(inner)) })
@@ -145,32 +145,86 @@ impl Authenticator {
         Ok(granted?)
     }
 
+    /// The same without asking anybody, by what is held alone; `None`: it must be asked, by [`Authenticator::authenticate`].
+    /// Costs a signature; of a token that names no key one for each of its issuer's, up to
+    /// [`KEYS_TRIED_MAX`](crate::limits::KEYS_TRIED_MAX). Keys that a token wants are fetched then, whether anybody waits or
+    /// not.
+    pub fn held(&self, credential: &Credential, now: u64) -> Option<Result<Grant, Refusal>> {
+        self.held_within(credential, now, KEYS_TRIED_MAX)
+    }
+
+    /// The same for who was refused too often: costs one signature of each issuer at most, so that a good token that names no
+    /// key may be taken for one of a bad signature, where its issuer has several keys.
+    pub fn held_sparing(&self, credential: &Credential, now: u64) -> Option<Result<Grant, Refusal>> {
+        self.held_within(credential, now, 1)
+    }
+
+    fn held_within(&self, credential: &Credential, now: u64, tries_max: usize) -> Option<Result<Grant, Refusal>> {
+        let Some(inner) = &self.closed else { return Some(Ok(Grant::open(viewer_id()))) };
+        let judged = match credential {
+            Credential::None => Err(Reason::Missing),
+            Credential::Token(text) => inner.issuers.held(text, now, tries_max)?,
+            Credential::Key(text) => inner.key_held(text, now)?,
+        };
+        Some(judged.map_err(Refusal::from))
+    }
+
+    /// Whether there is an API key of this credential's id, as far as was asked before: then to ask again costs one question in
+    /// [`STORE_FRESH`](crate::limits::STORE_FRESH), however often it is shown.
+    pub fn knows(&self, credential: &Credential) -> bool {
+        let (Some(inner), Credential::Key(text)) = (&self.closed, credential) else { return false };
+        let (Some(keys), Ok(shown)) = (&inner.keys, ShownKey::parse(text)) else { return false };
+        keys.cache.knows(shown.id.as_str())
+    }
+
     /// May it do this in this project, by its credential or as a member? Gives the grant with the memberships that were
     /// looked up, to be kept in its place. Waits for nothing when the credential itself says so.
     pub async fn authorize(&self, grant: &Grant, project: &Project, scope: Scope) -> Result<Grant, Refusal> {
-        if Scopes::from(scope).intersection(grant.own_scopes(project)) != Scopes::NONE {
+        if grant.own_scopes(project).contains(scope) {
             return Ok(grant.clone());
         }
-        let refused = |reason| Err(Refusal { reason, needed: Some(scope) });
-        let Some(inner) = self.asks_members(grant) else { return refused(Reason::NoRight) };
+        let Some(inner) = self.asks_members(grant) else { return Err(refused(Reason::NoRight, scope)) };
         let found = inner.memberships.of(project, grant.subject()).await;
-        if found.scopes.contains(scope) {
-            Ok(grant.clone().with_membership(project.clone(), found.scopes))
-        } else if found.store_away || found.webhook_away {
-            // It may be a member: "come back" is honest, "never" is not.
-            refused(Reason::MembersUnavailable)
-        } else {
-            refused(Reason::NoRight)
-        }
+        by_membership(grant, project, scope, found)
     }
 
-    /// The grant with what it may do as a member in each of these projects: for listings, which ask
-    /// [`Grant::visible`] then. What cannot be looked up gives nothing.
+    /// The same without asking anybody; `None`: it must be asked.
+    pub fn authorize_held(&self, grant: &Grant, project: &Project, scope: Scope) -> Option<Result<Grant, Refusal>> {
+        if grant.own_scopes(project).contains(scope) {
+            return Some(Ok(grant.clone()));
+        }
+        let Some(inner) = self.asks_members(grant) else { return Some(Err(refused(Reason::NoRight, scope))) };
+        let found = inner.memberships.held(project, grant.subject())?;
+        Some(by_membership(grant, project, scope, found))
+    }
+
+    /// Whether it was a member of this project when somebody was last asked: then asking again is bounded by how many members
+    /// there are, and not by how many projects can be made up.
+    pub fn knows_member(&self, grant: &Grant, project: &Project) -> bool {
+        self.asks_members(grant).is_some_and(|inner| inner.memberships.knows(project, grant.subject()))
+    }
+
+    /// Whether it may be a member of projects: it is a user's, and there is somebody to ask.
+    pub fn may_be_member(&self, grant: &Grant) -> bool {
+        self.asks_members(grant).is_some()
+    }
+
+    /// In how many of these projects it would have to be looked up, for it cannot read them by itself and no answer is held.
+    pub fn unknown(&self, grant: &Grant, projects: &[Project]) -> usize {
+        let Some(inner) = self.asks_members(grant) else { return 0 };
+        let is_unknown = |project: &&Project| {
+            !grant.allows(project, Scope::Read) && inner.memberships.held(project, grant.subject()).is_none()
+        };
+        projects.iter().filter(is_unknown).count()
+    }
+
+    /// The grant with what it may do as a member in each of these projects that it cannot read by itself: for listings. What
+    /// cannot be looked up gives nothing.
     pub async fn with_memberships(&self, grant: &Grant, projects: &[Project]) -> Grant {
         let Some(inner) = self.asks_members(grant) else { return grant.clone() };
         let mut granted = grant.clone();
         for some in projects.chunks(LOOKUPS_MAX) {
-            let asked: Vec<&Project> = some.iter().filter(|project| !grant.visible(project)).collect();
+            let asked: Vec<&Project> = some.iter().filter(|project| !grant.allows(project, Scope::Read)).collect();
             let answers = asked.iter().map(|project| inner.memberships.of(project, grant.subject()));
             for (project, found) in asked.iter().zip(join_all(answers).await) {
                 if found.scopes != Scopes::NONE {
@@ -183,7 +237,8 @@ impl Authenticator {
 
     /// Whether the grant of an open connection still holds, with its rights as they are now: those of its key, and its
     /// memberships looked up again. To be asked every [`REVALIDATE_EVERY`](crate::limits::REVALIDATE_EVERY); then each
-    /// subscription is asked for again. While a store is away what was granted stays, since nothing says otherwise.
+    /// subscription is asked for again. While a store is away what was granted stays, since nothing says otherwise; while an
+    /// authorizer has no time, what it said last is good for as long as while it does not answer.
     pub async fn revalidate(&self, grant: &Grant, now: u64) -> Result<Grant, Refusal> {
         let Some(inner) = &self.closed else { return Ok(grant.clone()) };
         let key = grant.key_id().and_then(|id| id.parse::<KeyId>().ok());
@@ -206,7 +261,8 @@ impl Authenticator {
         let asked = members.iter().map(|(project, _)| inner.memberships.of(project, grant.subject()));
         let mut renewed = grant.clone();
         for ((project, before), found) in members.iter().zip(join_all(asked).await) {
-            let scopes = if found.store_away { found.scopes.union(*before) } else { found.scopes };
+            let stays = if found.store_away { *before } else { found.webhook_busy.unwrap_or(Scopes::NONE) };
+            let scopes = found.scopes.union(stays);
             renewed = renewed.with_membership(project.clone(), scopes);
         }
         Ok(renewed)
@@ -226,7 +282,8 @@ impl Authenticator {
         inner.record(&id).await.ok().flatten().map_or(KeyLimits::default(), |record| record.limits)
     }
 
-    /// Keeps files and fetched keys up to date. Never ends; the process runs it beside its listeners and drops it last.
+    /// Keeps files and fetched keys up to date; without it no keys are ever fetched. Never ends; the process runs it beside its
+    /// listeners and drops it last.
     pub async fn keep(&self) {
         let Some(inner) = &self.closed else { return std::future::pending().await };
         let declared = async {
@@ -259,12 +316,21 @@ impl Inner {
     /// What an API key grants.
     async fn key(&self, text: &str, now: u64) -> Result<Grant, Reason> {
         let shown = ShownKey::parse(text)?;
-        let record = self.record(&shown.id).await?.ok_or(Reason::UnknownKey)?;
-        // The secret first: who does not have it learns nothing of the key.
-        if !shown.hash.matches(&record.hash) {
-            return Err(Reason::BadSignature);
-        }
-        record.grant(now)
+        shown.judge(self.record(&shown.id).await?.as_deref(), now)
+    }
+
+    /// The same without asking the store; `None`: it must be asked.
+    fn key_held(&self, text: &str, now: u64) -> Option<Result<Grant, Reason>> {
+        let shown = match ShownKey::parse(text) {
+            Ok(shown) => shown,
+            Err(reason) => return Some(Err(reason)),
+        };
+        let declared = self.declared.as_ref().and_then(|file| file.get().key(&shown.id));
+        let record = match (&declared, &self.keys) {
+            (None, Some(keys)) => keys.cache.held(shown.id.as_str())?.map_err(|NoAnswer| Reason::KeyStoreUnavailable),
+            _ => Ok(declared),
+        };
+        Some(record.and_then(|record| shown.judge(record.as_deref(), now)))
     }
 
     /// The record of a key. What the file declares comes first: it holds even when the store was emptied, or says other.
@@ -274,6 +340,26 @@ impl Inner {
         let ask = || async { keys.store.find(id).await.map(|found| found.map(Arc::new)) };
         keys.cache.get(id.as_str(), ask).await.map_err(|_| Reason::KeyStoreUnavailable)
     }
+}
+
+/// What was found of a user in a project, as the answer to whether it may do this there.
+fn by_membership(grant: &Grant, project: &Project, scope: Scope, found: Found) -> Result<Grant, Refusal> {
+    if found.scopes.contains(scope) {
+        return Ok(grant.clone().with_membership(project.clone(), found.scopes));
+    }
+    // Where it may be a member, "come back" is honest, "never" is not.
+    let reason = if found.webhook_busy.is_some() {
+        Reason::Busy
+    } else if found.store_away || found.webhook_away {
+        Reason::MembersUnavailable
+    } else {
+        Reason::NoRight
+    };
+    Err(refused(reason, scope))
+}
+
+fn refused(reason: Reason, scope: Scope) -> Refusal {
+    Refusal { reason, needed: Some(scope) }
 }
 
 /// The clocks of issuers may differ from ours; that of keys is our own.

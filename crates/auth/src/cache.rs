@@ -1,7 +1,8 @@
 //! Answers of something slow, held for a short time: bounded, one question at a time for each key, stale while it fails.
 //!
-//! Entries live in two generations. A full young one becomes the old one, and what is still asked for moves back, so
-//! eviction costs nothing and a flood of made-up keys pushes out only what nobody used since the last turn.
+//! What a good answer was given for has a place of its own, which nothing else can take: a flood of made-up keys pushes
+//! out made-up keys. In either place entries live in two generations. A full young one becomes the old one, and what is
+//! still asked for moves back, so that eviction costs nothing and takes what nobody used since the last turn.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,7 +23,7 @@ pub struct Terms {
     pub stale: Duration,
     /// So long asking may take.
     pub timeout: Duration,
-    /// Most answers held.
+    /// Most keys of which a good answer is held; and most others.
     pub entries_max: usize,
 }
 
@@ -30,15 +31,46 @@ pub struct Terms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoAnswer;
 
-/// Answers by key. An answer that is not asked for goes when others need its place.
-pub struct Cache<V> {
-    terms: Terms,
-    generations: Mutex<Generations<V>>,
+/// Why a question brought no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// It was put, and failed; the log was told why.
+    Failed,
+    /// There was no turn to put it. That says nothing about who would have answered.
+    Busy,
 }
 
+/// There is no answer to go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lacking<V> {
+    /// Asking fails, and no answer is still good.
+    NoAnswer,
+    /// There was no turn to ask.
+    Busy {
+        /// What was said before, if it would still be good while asking fails.
+        before: Option<V>,
+    },
+}
+
+/// Answers by key. An answer that is not asked for goes when others of its kind need its place.
+pub struct Cache<V> {
+    terms: Terms,
+    is_good: fn(&V) -> bool,
+    places: Mutex<Places<V>>,
+}
+
+struct Places<V> {
+    /// Keys of which something good was said: no more of them come about than there are in truth.
+    good: Generations<V>,
+    /// Keys of which nothing good was said yet: made-up ones, and those that are asked about just now.
+    rest: Generations<V>,
+}
+
+type Slots<V> = HashMap<Box<str>, Arc<Slot<V>>, foldhash::fast::RandomState>;
+
 struct Generations<V> {
-    young: HashMap<Box<str>, Arc<Slot<V>>, foldhash::fast::RandomState>,
-    old: HashMap<Box<str>, Arc<Slot<V>>, foldhash::fast::RandomState>,
+    young: Slots<V>,
+    old: Slots<V>,
 }
 
 /// One key's answer.
@@ -51,28 +83,72 @@ struct Slot<V> {
 struct Known<V> {
     answer: Option<(V, Instant)>,
     failed_at: Option<Instant>,
+    /// How often there was no turn to ask.
+    busy: u64,
+}
+
+impl<V> Generations<V> {
+    fn new() -> Generations<V> {
+        Generations { young: HashMap::default(), old: HashMap::default() }
+    }
+
+    /// Finding it is using it.
+    fn find(&mut self, key: &str, entries_max: usize) -> Option<Arc<Slot<V>>> {
+        if let Some(slot) = self.young.get(key) {
+            return Some(slot.clone());
+        }
+        let slot = self.old.remove(key)?;
+        self.insert(key, slot.clone(), entries_max);
+        Some(slot)
+    }
+
+    fn insert(&mut self, key: &str, slot: Arc<Slot<V>>, entries_max: usize) {
+        if self.young.len() >= entries_max.div_ceil(2) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key.into(), slot);
+    }
+
+    fn remove(&mut self, key: &str) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
 }
 
 impl<V: Clone> Slot<V> {
+    fn new() -> Slot<V> {
+        let known = Mutex::new(Known { answer: None, failed_at: None, busy: 0 });
+        Slot { known, flight: tokio::sync::Mutex::new(()) }
+    }
+
     /// What can be said without asking; `None`: ask.
     fn look(&self, terms: &Terms, now: Instant) -> Option<Result<V, NoAnswer>> {
         let known = self.known.lock();
-        let within = |life: Duration| {
-            known.answer.as_ref().filter(|(_, at)| now.duration_since(*at) < life).map(|(value, _)| value.clone())
-        };
-        if let Some(value) = within(terms.fresh) {
+        if let Some(value) = known.within(terms.fresh, now) {
             return Some(Ok(value));
         }
         let rests = known.failed_at.is_some_and(|at| now.duration_since(at) < FAILURE_REST);
-        rests.then(|| within(terms.fresh + terms.stale).ok_or(NoAnswer))
+        rests.then(|| known.within(terms.fresh + terms.stale, now).ok_or(NoAnswer))
+    }
+}
+
+impl<V: Clone> Known<V> {
+    fn within(&self, life: Duration, now: Instant) -> Option<V> {
+        self.answer.as_ref().filter(|(_, at)| now.duration_since(*at) < life).map(|(value, _)| value.clone())
     }
 }
 
 impl<V: Clone> Cache<V> {
-    /// One without answers.
+    /// One without answers, for which all answers are good ones.
     pub fn new(terms: Terms) -> Cache<V> {
-        let generations = Generations { young: HashMap::default(), old: HashMap::default() };
-        Cache { terms, generations: Mutex::new(generations) }
+        Cache::sorting(terms, |_| true)
+    }
+
+    /// One without answers, which keeps those apart that are good: what makes an answer so is that nobody can bring it about
+    /// for keys that he makes up.
+    pub fn sorting(terms: Terms, is_good: fn(&V) -> bool) -> Cache<V> {
+        let places = Places { good: Generations::new(), rest: Generations::new() };
+        Cache { terms, is_good, places: Mutex::new(places) }
     }
 
     /// The answer for this key: the held one, or that of `ask`, whose error was told to the log by itself.
@@ -82,167 +158,98 @@ impl<V: Clone> Cache<V> {
     where
         F: Future<Output = Result<V, E>>,
     {
+        let asked = async |_| ask().await.map_err(|_| Unanswered::Failed);
+        self.get_in_turn(key, asked).await.map_err(|_| NoAnswer)
+    }
+
+    /// The same for what may have to wait for a turn to ask. `ask` is told whether the key is known (see [`Cache::knows`]).
+    pub(crate) async fn get_in_turn(
+        &self,
+        key: &str,
+        ask: impl AsyncFnOnce(bool) -> Result<V, Unanswered>,
+    ) -> Result<V, Lacking<V>> {
         let slot = self.slot(key);
+        let busy = slot.known.lock().busy;
         if let Some(held) = slot.look(&self.terms, Instant::now()) {
-            return held;
+            return held.map_err(|NoAnswer| Lacking::NoAnswer);
         }
         let _flight = slot.flight.lock().await;
         let asked_at = Instant::now();
         if let Some(held) = slot.look(&self.terms, asked_at) {
-            return held;
+            return held.map_err(|NoAnswer| Lacking::NoAnswer);
         }
-        let answer = timeout(self.terms.timeout, ask()).await;
-        {
-            let mut known = slot.known.lock();
-            match answer {
+        // Whoever waited for somebody without a turn does not wait for one of its own behind it.
+        if slot.known.lock().busy != busy {
+            return Err(self.busy(&slot));
+        }
+        match timeout(self.terms.timeout, ask(self.is_known(&slot))).await {
+            Ok(Ok(value)) => {
                 // As old as the question: what changed while it was answered must not be missed for longer.
-                Ok(Ok(value)) => *known = Known { answer: Some((value, asked_at)), failed_at: None },
-                Ok(Err(_)) | Err(_) => known.failed_at = Some(Instant::now()),
+                *slot.known.lock() = Known { answer: Some((value.clone(), asked_at)), failed_at: None, busy };
+                if (self.is_good)(&value) {
+                    self.keep_good(key, &slot);
+                }
+                return Ok(value);
             }
-            if let (Some((value, _)), None) = (&known.answer, known.failed_at) {
-                return Ok(value.clone());
+            Ok(Err(Unanswered::Busy)) => {
+                slot.known.lock().busy += 1;
+                return Err(self.busy(&slot));
             }
+            Ok(Err(Unanswered::Failed)) | Err(_) => slot.known.lock().failed_at = Some(Instant::now()),
         }
-        slot.look(&self.terms, Instant::now()).unwrap_or(Err(NoAnswer))
+        let held = slot.look(&self.terms, Instant::now()).unwrap_or(Err(NoAnswer));
+        held.map_err(|NoAnswer| Lacking::NoAnswer)
+    }
+
+    /// What can be said without asking; `None`: nothing.
+    pub(crate) fn held(&self, key: &str) -> Option<Result<V, NoAnswer>> {
+        self.find(key)?.look(&self.terms, Instant::now())
+    }
+
+    /// Whether the last answer for this key, however old, was a good one.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|slot| self.is_known(&slot))
+    }
+
+    fn is_known(&self, slot: &Slot<V>) -> bool {
+        slot.known.lock().answer.as_ref().is_some_and(|(value, _)| (self.is_good)(value))
+    }
+
+    fn busy(&self, slot: &Slot<V>) -> Lacking<V> {
+        let before = slot.known.lock().within(self.terms.fresh + self.terms.stale, Instant::now());
+        Lacking::Busy { before }
+    }
+
+    fn find(&self, key: &str) -> Option<Arc<Slot<V>>> {
+        let (mut places, entries_max) = (self.places.lock(), self.terms.entries_max);
+        places.good.find(key, entries_max).or_else(|| places.rest.find(key, entries_max))
     }
 
     fn slot(&self, key: &str) -> Arc<Slot<V>> {
-        let mut generations = self.generations.lock();
-        if let Some(slot) = generations.young.get(key) {
-            return slot.clone();
+        let (mut places, entries_max) = (self.places.lock(), self.terms.entries_max);
+        if let Some(slot) = places.good.find(key, entries_max).or_else(|| places.rest.find(key, entries_max)) {
+            return slot;
         }
-        let slot = generations.old.remove(key).unwrap_or_else(|| {
-            let known = Mutex::new(Known { answer: None, failed_at: None });
-            Arc::new(Slot { known, flight: tokio::sync::Mutex::new(()) })
-        });
-        if generations.young.len() >= self.terms.entries_max.div_ceil(2) {
-            generations.old = std::mem::take(&mut generations.young);
-        }
-        generations.young.insert(key.into(), slot.clone());
+        let slot = Arc::new(Slot::new());
+        places.rest.insert(key, slot.clone(), entries_max);
         slot
+    }
+
+    fn keep_good(&self, key: &str, slot: &Arc<Slot<V>>) {
+        let mut places = self.places.lock();
+        if places.good.find(key, self.terms.entries_max).is_none() {
+            places.rest.remove(key);
+            places.good.insert(key, slot.clone(), self.terms.entries_max);
+        }
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        let generations = self.generations.lock();
-        generations.young.len() + generations.old.len()
+        let places = self.places.lock();
+        let each = [&places.good.young, &places.good.old, &places.rest.young, &places.rest.old];
+        each.iter().map(|slots| slots.len()).sum()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::{Ready, ready};
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::testing::waits;
-
-    const TERMS: Terms = Terms {
-        fresh: Duration::from_secs(2),
-        stale: Duration::from_mins(1),
-        timeout: Duration::from_secs(1),
-        entries_max: 8,
-    };
-
-    /// Counts questions; answers their number, or fails.
-    #[derive(Default)]
-    struct Oracle {
-        asked: AtomicU32,
-    }
-
-    impl Oracle {
-        fn answer(&self) -> Ready<Result<u32, ()>> {
-            ready(Ok(self.asked.fetch_add(1, Ordering::Relaxed) + 1))
-        }
-
-        fn fail(&self) -> Ready<Result<u32, ()>> {
-            self.asked.fetch_add(1, Ordering::Relaxed);
-            ready(Err(()))
-        }
-
-        fn asked(&self) -> u32 {
-            self.asked.load(Ordering::Relaxed)
-        }
-    }
-
-    async fn pass(seconds: u64) {
-        tokio::time::advance(Duration::from_secs(seconds)).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_is_held_while_it_is_fresh() {
-        let (cache, oracle) = (Cache::new(TERMS), Oracle::default());
-        assert_eq!(cache.get("a", || oracle.answer()).await, Ok(1));
-        pass(1).await;
-        assert_eq!(cache.get("a", || oracle.answer()).await, Ok(1));
-        assert_eq!(cache.get("b", || oracle.answer()).await, Ok(2));
-        pass(1).await;
-        assert_eq!(cache.get("a", || oracle.answer()).await, Ok(3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stale_answer_is_given_while_asking_fails_and_failures_rest() {
-        let (cache, oracle) = (Cache::new(TERMS), Oracle::default());
-        assert_eq!(cache.get("a", || oracle.answer()).await, Ok(1));
-        pass(2).await;
-        for _ in 0..100 {
-            assert_eq!(cache.get("a", || oracle.fail()).await, Ok(1));
-        }
-        assert_eq!(oracle.asked(), 2, "a failure rests before it is asked again");
-        pass(60).await;
-        assert_eq!(cache.get("a", || oracle.fail()).await, Err(NoAnswer), "too old");
-        pass(1).await;
-        assert_eq!(cache.get("a", || oracle.answer()).await, Ok(4), "and it heals");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_never_answers_is_waited_for_once() {
-        let (cache, oracle) = (Cache::new(TERMS), Oracle::default());
-        let hang = || async {
-            oracle.asked.fetch_add(1, Ordering::Relaxed);
-            std::future::pending::<Result<u32, ()>>().await
-        };
-        let began = Instant::now();
-        let all = futures_util::future::join_all((0..50).map(|_| cache.get("a", hang))).await;
-        assert!(all.iter().all(|answer| *answer == Err(NoAnswer)));
-        assert_eq!((oracle.asked(), began.elapsed()), (1, TERMS.timeout));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn many_at_a_time_ask_once() {
-        let (cache, oracle) = (Cache::new(TERMS), Oracle::default());
-        let (tell, told) = oneshot::channel::<()>();
-        let slow = cache.get("a", || async {
-            told.await.expect("told");
-            oracle.answer().await
-        });
-        let others = futures_util::future::join_all((0..50).map(|_| cache.get("a", || oracle.answer())));
-        let telling = async { tell.send(()).expect("waited for") };
-        let (first, others, ()) = tokio::join!(slow, others, telling);
-        assert_eq!(first, Ok(1));
-        assert!(others.iter().all(|answer| *answer == Ok(1)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_gives_up_while_asking_leaves_it_to_the_next() {
-        let (cache, oracle) = (Cache::new(TERMS), Oracle::default());
-        {
-            let hang = std::pin::pin!(cache.get("a", std::future::pending::<Result<u32, ()>>));
-            assert!(waits(hang));
-        }
-        assert_eq!(cache.get("a", || oracle.answer()).await, Ok(1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn made_up_keys_do_not_fill_it_nor_push_out_what_is_used() {
-        let (cache, oracle) = (Cache::new(TERMS), Oracle::default());
-        assert_eq!(cache.get("used", || oracle.answer()).await, Ok(1));
-        for made_up in 0..1_000 {
-            cache.get(&made_up.to_string(), || oracle.answer()).await.expect("an answer");
-            assert_eq!(cache.get("used", || oracle.answer()).await, Ok(1));
-            assert!(cache.len() <= TERMS.entries_max);
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The settings, as the code uses them. Reading them from files and environment is the services' part.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub struct IssuerConfig {
     pub claims: ClaimPaths,
     /// Longest time from `iat` to `exp`; tokens that are good for longer are refused.
     pub lifetime_max: Option<Duration>,
+    /// What stands before the names of its users, wherever they are named. Issuers of different names have different ones: a
+    /// name is good for one issuer's users alone.
+    pub subject_prefix: String,
 }
 
 impl IssuerConfig {
@@ -61,6 +65,7 @@ impl IssuerConfig {
             keys: KeySource::Secret(secret),
             claims: ClaimPaths::default(),
             lifetime_max: None,
+            subject_prefix: String::new(),
         }
     }
 }
@@ -74,8 +79,8 @@ pub enum Audience {
     OneOf(Vec<String>),
 }
 
-/// Where the keys of an issuer are.
-#[derive(Debug, Clone)]
+/// Where the keys of an issuer are. Printed without what may be secret.
+#[derive(Clone)]
 pub enum KeySource {
     /// A shared secret (HS256), at least 32 bytes.
     Secret(Secret),
@@ -92,8 +97,21 @@ pub enum KeySource {
     },
 }
 
-/// An authorizer: a service that is asked what a user may do in a project.
-#[derive(Debug, Clone)]
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySource::Secret(secret) => f.debug_tuple("Secret").field(secret).finish(),
+            KeySource::Pem(_) => f.write_str("Pem"),
+            KeySource::File(path) => f.debug_tuple("File").field(path).finish(),
+            KeySource::Url { url, terms } => {
+                f.debug_struct("Url").field("url", &shown_url(url)).field("terms", terms).finish()
+            }
+        }
+    }
+}
+
+/// An authorizer: a service that is asked what a user may do in a project. Printed without what may be secret.
+#[derive(Clone)]
 pub struct WebhookConfig {
     /// Where it is: `https`, or `http` to a loopback address.
     pub url: String,
@@ -113,6 +131,39 @@ impl WebhookConfig {
         let (fresh, stale, timeout) = (WEBHOOK_FRESH, WEBHOOK_STALE, WEBHOOK_TIMEOUT);
         WebhookConfig { url: url.into(), secret: None, fresh, stale, timeout }
     }
+}
+
+impl fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WebhookConfig { url, secret, fresh, stale, timeout } = self;
+        let mut shown = f.debug_struct("WebhookConfig");
+        shown.field("url", &shown_url(url)).field("secret", secret);
+        shown.field("fresh", fresh).field("stale", stale).field("timeout", timeout).finish()
+    }
+}
+
+/// An address without what may be secret in it: user and password, the query, and what is behind `#`. What is no address is
+/// not shown at all.
+///
+/// ```
+/// use tidings_auth::shown_url;
+///
+/// assert_eq!(shown_url("https://id.example.com/keys"), "https://id.example.com/keys");
+/// assert_eq!(shown_url("https://u:p@id.example.com/keys?token=t"), "https://[redacted]@id.example.com/keys?[redacted]");
+/// ```
+pub fn shown_url(text: &str) -> String {
+    const REDACTED: &str = "[redacted]";
+    let Ok(url) = reqwest::Url::parse(text) else { return REDACTED.to_owned() };
+    let is_plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    if is_plain {
+        return text.to_owned();
+    }
+    let Some(host) = url.host_str() else { return REDACTED.to_owned() };
+    let user = if url.username().is_empty() && url.password().is_none() { "" } else { "[redacted]@" };
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    let rest = if url.query().is_none() && url.fragment().is_none() { "" } else { "?[redacted]" };
+    format!("{}://{user}{host}{port}{}{rest}", url.scheme(), url.path())
 }
 
 /// What is wrong with a setting.
@@ -159,5 +210,15 @@ mod tests {
         {
             assert!(trusted_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_are_printed_without_what_may_be_secret() {
+        let url = "https://hush:hush@id.example.com:8443/keys?key=hush#hush".to_owned();
+        let webhook = WebhookConfig { secret: Some(Secret::new("hush")), ..WebhookConfig::new(&url) };
+        let keys = KeySource::Url { url, terms: JwksTerms::default() };
+        let printed = format!("{webhook:?} {keys:?} {:?}", WebhookConfig::new("hush"));
+        assert!(!printed.contains("hush"), "{printed}");
+        assert!(printed.contains("https://[redacted]@id.example.com:8443/keys?[redacted]"), "{printed}");
     }
 }

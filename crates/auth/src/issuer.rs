@@ -1,4 +1,7 @@
 //! Whose tokens are taken: each issuer with its keys and terms, and which of them judges a token.
+//!
+//! Users are those of their issuer: where there are several, each of another name has a prefix of its own before its users'
+//! names, and no user of one can be called as one of another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +16,7 @@ use crate::claims::ClaimPaths;
 use crate::config::{Audience, ConfigFault, IssuerConfig, KeySource, trusted_url};
 use crate::jwks::Jwks;
 use crate::key_set::{KeySet, Origin, VerifyingKey};
-use crate::limits::{KEY_SET_BYTES_MAX, SUBJECT_BYTES_MAX};
+use crate::limits::{KEY_SET_BYTES_MAX, KEYS_TRIED_MAX, SUBJECT_BYTES_MAX, SUBJECT_PREFIX_BYTES_MAX};
 use crate::refusal::Reason;
 use crate::token::{self, Unverified};
 use crate::watched::Watched;
@@ -28,6 +31,9 @@ pub(crate) struct Issuer {
     audience: Audience,
     claims: ClaimPaths,
     lifetime_max: Option<Duration>,
+    subject_prefix: String,
+    /// Prefixes of other issuers that go on where this one's ends: its users cannot be called so.
+    others: Vec<String>,
     keys: Keys,
 }
 
@@ -53,10 +59,17 @@ impl Issuer {
         if matches!(&config.audience, Audience::OneOf(ours) if ours.is_empty()) {
             faults.push(ConfigFault::new(format!("{field}.audience"), "no token could be for any of none"));
         }
+        let prefix = &config.subject_prefix;
+        if !prefix.is_empty() && (prefix.len() > SUBJECT_PREFIX_BYTES_MAX || !is_user(prefix)) {
+            let message = format!(
+                "has at most {SUBJECT_PREFIX_BYTES_MAX} bytes, no control characters, and is not `key:` or `token:`"
+            );
+            faults.push(ConfigFault::new(format!("{field}.subject_prefix"), message));
+        }
         match Keys::new(config.keys) {
             Ok(keys) if faults.is_empty() => {
-                let IssuerConfig { issuer: name, audience, claims, lifetime_max, .. } = config;
-                return Ok(Issuer { name, audience, claims, lifetime_max, keys });
+                let IssuerConfig { issuer: name, audience, claims, lifetime_max, subject_prefix, .. } = config;
+                return Ok(Issuer { name, audience, claims, lifetime_max, subject_prefix, others: Vec::new(), keys });
             }
             Ok(_) => {}
             Err(messages) => {
@@ -66,42 +79,58 @@ impl Issuer {
         Err(faults)
     }
 
-    /// What the token grants, if it is of this issuer.
+    /// What the token grants, if it is of this issuer. Waits for keys that it may have been signed with.
     async fn verify(&self, token: &Unverified<'_>, text: &str, now: u64) -> Result<Grant, Reason> {
-        let claims = match (self.keys.held(), &self.keys) {
-            (Some(held), Keys::Fetched(jwks)) => match token.verify(&held) {
-                // The keys may have been changed: under a new id, the old one, or none.
-                Err(Reason::UnknownKey | Reason::BadSignature) => {
-                    let renewed = jwks.renewed().await.ok_or(Reason::KeysUnavailable)?;
-                    token.verify(&renewed)?
-                }
-                judged => judged?,
-            },
-            (Some(held), Keys::Fixed(_) | Keys::File(_)) => token.verify(&held)?,
-            (None, Keys::Fetched(jwks)) => token.verify(&*jwks.renewed().await.ok_or(Reason::KeysUnavailable)?)?,
-            (None, Keys::Fixed(_) | Keys::File(_)) => return Err(Reason::KeysUnavailable),
-        };
+        let with = |keys| self.with(keys, (token, text), now, KEYS_TRIED_MAX);
+        let Keys::Fetched(jwks) = &self.keys else { return with(self.keys.held()) };
+        match with(jwks.held()) {
+            // The keys may have been changed: under a new id, the old one, or none.
+            Err(Reason::KeysUnavailable | Reason::UnknownKey | Reason::BadSignature) => with(jwks.renewed().await),
+            judged => judged,
+        }
+    }
+
+    /// The same without waiting; `None`: it must be waited for keys, which are on their way then.
+    fn verify_held(&self, shown: (&Unverified<'_>, &str), now: u64, tries_max: usize) -> Option<Result<Grant, Reason>> {
+        let judged = self.with(self.keys.held(), shown, now, tries_max);
+        let renewable = matches!(judged, Err(Reason::KeysUnavailable | Reason::UnknownKey | Reason::BadSignature));
+        match &self.keys {
+            Keys::Fetched(jwks) if renewable && jwks.want() => None,
+            _ => Some(judged),
+        }
+    }
+
+    /// What the token grants by these keys, of which so many are tried at most.
+    fn with(
+        &self,
+        keys: Option<Arc<KeySet>>,
+        (token, text): (&Unverified<'_>, &str),
+        now: u64,
+        tries_max: usize,
+    ) -> Result<Grant, Reason> {
+        let claims = token.verify(&*keys.ok_or(Reason::KeysUnavailable)?, tries_max)?;
         let lifetime_max = self.lifetime_max.map(|longest| longest.as_secs());
         let terms = token::Terms { audience: &self.audience, lifetime_max };
         let expires_at = token::judge(claims, terms, now)?;
         let rights = self.claims.rights(claims);
-        let grant = match subject(self.claims.user(claims))? {
+        let grant = match self.subject(self.claims.user(claims))? {
             Some(user) => Grant::new(user, Holder::User, rights),
             None => Grant::new(anonymous(text), Holder::Token, rights),
         };
         Ok(grant.until(expires_at))
     }
-}
 
-/// The user that a claim names. Names that other callers have are nobody's to take.
-fn subject(claim: Option<&Value>) -> Result<Option<String>, Reason> {
-    let user = match claim {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(user)) => user.clone(),
-        Some(Value::Number(user)) => user.to_string(),
-        Some(_) => return Err(Reason::Malformed),
-    };
-    if is_user(&user) { Ok(Some(user)) } else { Err(Reason::Malformed) }
+    /// The user that a claim names. Names that other callers have are nobody's to take.
+    fn subject(&self, claim: Option<&Value>) -> Result<Option<String>, Reason> {
+        let user = match claim {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(user)) if !user.is_empty() => format!("{}{user}", self.subject_prefix),
+            Some(Value::Number(user)) => format!("{}{user}", self.subject_prefix),
+            Some(_) => return Err(Reason::Malformed),
+        };
+        let is_ours = !self.others.iter().any(|other| user.starts_with(other));
+        if is_ours && is_user(&user) { Ok(Some(user)) } else { Err(Reason::Malformed) }
+    }
 }
 
 /// May a user be called so?
@@ -156,25 +185,63 @@ pub(crate) struct Issuers {
 }
 
 impl Issuers {
-    pub(crate) fn new(list: Vec<Issuer>) -> Issuers {
-        Issuers { list }
+    /// Fails where users of one issuer would be taken for those of another.
+    pub(crate) fn new(mut list: Vec<Issuer>) -> Result<Issuers, Vec<ConfigFault>> {
+        let mut faults = Vec::new();
+        for (place, issuer) in list.iter().enumerate() {
+            let same = |other: &Issuer| other.name != issuer.name && other.subject_prefix == issuer.subject_prefix;
+            if list[..place].iter().any(same) {
+                let message = "another issuer's users would be taken for this one's: only one can be without a prefix";
+                faults.push(ConfigFault::new(format!("issuers[{place}].subject_prefix"), message));
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let prefixes: Vec<String> = list.iter().map(|issuer| issuer.subject_prefix.clone()).collect();
+        for issuer in &mut list {
+            let longer = |other: &&String| other.len() > issuer.subject_prefix.len();
+            let others = prefixes.iter().filter(longer).filter(|other| other.starts_with(&issuer.subject_prefix));
+            issuer.others = others.cloned().collect();
+        }
+        Ok(Issuers { list })
     }
 
     /// What a token grants. Judged by the issuers of its `iss` alone, if there are any; else by those without a name.
     pub(crate) async fn verify(&self, text: &str, now: u64) -> Result<Grant, Reason> {
         let token = Unverified::parse(text)?;
-        let named = |issuer: &&Issuer| issuer.name.is_some() && issuer.name.as_deref() == token.issuer();
-        let any_named = self.list.iter().any(|issuer| named(&issuer));
-        let judges = self.list.iter().filter(|issuer| if any_named { named(issuer) } else { issuer.name.is_none() });
         let mut refused = Reason::WrongIssuer;
-        for issuer in judges {
+        for issuer in self.judges(&token) {
             match issuer.verify(&token, text, now).await {
                 Ok(grant) => return Ok(grant),
-                Err(reason) if told_first(reason) > told_first(refused) => refused = reason,
-                Err(_) => {}
+                Err(reason) => refused = further(refused, reason),
             }
         }
         Err(refused)
+    }
+
+    /// The same without waiting, by so many keys of each issuer at most; `None`: it must be waited for keys, which are on
+    /// their way then.
+    pub(crate) fn held(&self, text: &str, now: u64, tries_max: usize) -> Option<Result<Grant, Reason>> {
+        let token = match Unverified::parse(text) {
+            Ok(token) => token,
+            Err(reason) => return Some(Err(reason)),
+        };
+        let (mut refused, mut complete) = (Reason::WrongIssuer, true);
+        for issuer in self.judges(&token) {
+            match issuer.verify_held((&token, text), now, tries_max) {
+                Some(Ok(grant)) => return Some(Ok(grant)),
+                Some(Err(reason)) => refused = further(refused, reason),
+                None => complete = false,
+            }
+        }
+        complete.then_some(Err(refused))
+    }
+
+    fn judges<'a>(&'a self, token: &'a Unverified<'_>) -> impl Iterator<Item = &'a Issuer> {
+        let named = |issuer: &Issuer| issuer.name.is_some() && issuer.name.as_deref() == token.issuer();
+        let any_named = self.list.iter().any(named);
+        self.list.iter().filter(move |issuer| if any_named { named(issuer) } else { issuer.name.is_none() })
     }
 
     /// Keeps files and fetched keys up to date. Never ends.
@@ -206,6 +273,10 @@ impl Issuers {
 }
 
 /// When several issuers refuse a token, the one that came furthest says why.
+fn further(one: Reason, other: Reason) -> Reason {
+    if told_first(other) > told_first(one) { other } else { one }
+}
+
 fn told_first(reason: Reason) -> u8 {
     match reason {
         Reason::WrongIssuer => 0,

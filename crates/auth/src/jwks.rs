@@ -1,8 +1,8 @@
 //! The key set that an issuer publishes at an address: fetched, held, and fetched again.
 //!
-//! Tokens of keys that are held never wait for a fetch; it may hang or lie. A token of another key waits for one fetch,
-//! which all such tokens share, and which happens at most once in a gap: inventing key ids costs the issuer nothing.
-//! Whoever holds this must run [`Jwks::keep`], which fetches in time and so learns of keys that were withdrawn.
+//! [`Jwks::keep`] alone fetches, so nobody who gives up waiting can break a fetch off. Tokens of keys that are held never
+//! wait for a fetch; it may hang or lie. A token of another key waits for one fetch, which all such tokens share, and which
+//! happens at most once in a gap: inventing key ids costs the issuer nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use reqwest::Url;
-use tokio::time::Instant;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::fetch::{Fetch, FetchError};
 use crate::key_set::{KeyFault, KeySet, Origin};
-use crate::limits::{FETCH_GAP, FETCH_TIMEOUT, KEY_SET_BYTES_MAX, KEYS_FRESH, KEYS_STALE};
+use crate::limits::{FETCH_GAP, FETCH_GRACE, FETCH_TIMEOUT, KEY_SET_BYTES_MAX, KEYS_FRESH, KEYS_STALE};
 
 /// When keys are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +41,11 @@ pub(crate) struct Jwks {
     fetch: Fetch,
     terms: JwksTerms,
     held: ArcSwapOption<Held>,
-    /// Held by who fetches.
-    flight: tokio::sync::Mutex<()>,
     attempt: Mutex<Attempt>,
+    /// Rung by those who wait for keys.
+    wanted: Notify,
+    /// Counts the fetches that came to an end, good or bad.
+    done: watch::Sender<u64>,
 }
 
 struct Held {
@@ -53,8 +56,10 @@ struct Held {
 
 #[derive(Default)]
 struct Attempt {
-    /// Begin of the last one, and its end as soon as there is one.
-    at: Option<Instant>,
+    /// One is on its way.
+    running: bool,
+    /// End of the last one.
+    ended: Option<Instant>,
     /// What was wrong with the last one.
     fault: Option<String>,
 }
@@ -70,8 +75,15 @@ enum RefreshError {
 impl Jwks {
     pub(crate) fn new(url: Url, terms: JwksTerms) -> Result<Jwks, FetchError> {
         let fetch = Fetch::new(terms.timeout, KEY_SET_BYTES_MAX)?;
-        let (held, flight) = (ArcSwapOption::empty(), tokio::sync::Mutex::new(()));
-        Ok(Jwks { url, fetch, terms, held, flight, attempt: Mutex::new(Attempt::default()) })
+        Ok(Jwks {
+            url,
+            fetch,
+            terms,
+            held: ArcSwapOption::empty(),
+            attempt: Mutex::default(),
+            wanted: Notify::new(),
+            done: watch::Sender::new(0),
+        })
     }
 
     /// The keys that are held, without waiting. None: never fetched, or too long ago.
@@ -81,52 +93,72 @@ impl Jwks {
         good.map(|held| held.set.clone())
     }
 
-    /// The keys after a fetch, for a token that those held could not verify. Waits for the fetch that is on its way, or
-    /// fetches, if the gap is over; else gives what is held.
+    /// Asks the keeper for a fetch. False: the last one was a moment ago, so what is held is all that there is.
+    pub(crate) fn want(&self) -> bool {
+        let attempt = self.attempt.lock();
+        let rested = attempt.ended.is_none_or(|at| at.elapsed() >= self.terms.gap);
+        if rested && !attempt.running {
+            self.wanted.notify_one();
+        }
+        attempt.running || rested
+    }
+
+    /// The keys after a fetch, for a token that those held could not verify. Waits for the one that is on its way, or for
+    /// the next, if the gap is over; else gives what is held.
     ///
-    /// CANCEL SAFETY: dropped while it fetches, it has used up the gap, so giving up cannot be used to fetch more often.
+    /// CANCEL SAFETY: dropped while it waits, it changes nothing; the fetch goes on.
     pub(crate) async fn renewed(&self) -> Option<Arc<KeySet>> {
-        self.refresh().await;
+        let mut done = self.done.subscribe();
+        if self.want() {
+            // A fetch takes no longer. What counts then is what is held, whoever was late.
+            let _ = timeout(self.terms.timeout + FETCH_GRACE, done.changed()).await;
+        }
         self.held()
     }
 
     async fn refresh(&self) {
-        let _flight = self.flight.lock().await;
         let began = Instant::now();
+        self.attempt.lock().running = true;
+        let fetched = self.fetched().await;
         {
             let mut attempt = self.attempt.lock();
-            if attempt.at.is_some_and(|at| began.duration_since(at) < self.terms.gap) {
-                return;
-            }
-            attempt.at = Some(began);
-        }
-        let fetched = self.fetched().await;
-        let mut attempt = self.attempt.lock();
-        attempt.at = Some(Instant::now());
-        match fetched {
-            Ok(set) => {
-                attempt.fault = None;
-                self.held.store(Some(Arc::new(Held { set: Arc::new(set), at: began })));
-            }
-            Err(error) => {
-                tracing::warn!(%error, host = self.url.host_str(), "keys cannot be fetched; those held stay");
-                attempt.fault = Some(error.to_string());
+            attempt.running = false;
+            attempt.ended = Some(Instant::now());
+            match fetched {
+                Ok(set) => {
+                    attempt.fault = None;
+                    self.held.store(Some(Arc::new(Held { set: Arc::new(set), at: began })));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, host = self.url.host_str(), "keys cannot be fetched; those held stay");
+                    attempt.fault = Some(error.to_string());
+                }
             }
         }
+        self.done.send_modify(|count| *count += 1);
     }
 
     async fn fetched(&self) -> Result<KeySet, RefreshError> {
         Ok(KeySet::from_json(&self.fetch.get(&self.url).await?, Origin::Fetched)?)
     }
 
-    /// Fetches at once and whenever it is due. Never ends.
+    /// Fetches at once, whenever it is due, and when somebody waits for it. Never ends.
+    ///
+    /// CANCEL SAFETY: dropped while it fetches, nothing is fetched any more until it is called again.
     pub(crate) async fn keep(&self) {
+        self.attempt.lock().running = false;
         loop {
+            let rested = self.attempt.lock().ended.map_or_else(Instant::now, |at| at + self.terms.gap);
             let fresh_until = self.held.load().as_ref().map(|held| held.at + self.terms.fresh);
-            if fresh_until.is_none_or(|until| until <= Instant::now()) {
-                self.refresh().await;
+            let due = fresh_until.map_or(rested, |until| until.max(rested));
+            tokio::select! {
+                // First: a fetch that somebody waits for is not followed by another one that is due as well.
+                biased;
+                () = self.wanted.notified() => {}
+                () = sleep_until(due) => {}
             }
-            tokio::time::sleep(self.terms.gap.min(self.terms.fresh)).await;
+            sleep_until(rested).await;
+            self.refresh().await;
         }
     }
 

@@ -271,6 +271,16 @@ impl ShownKey {
         }
         Ok(ShownKey { id, hash: KeyHash::of(text) })
     }
+
+    /// What it grants, if this is the record of its id.
+    pub(crate) fn judge(&self, record: Option<&KeyRecord>, now: u64) -> Result<Grant, Reason> {
+        let record = record.ok_or(Reason::UnknownKey)?;
+        // The secret first: who does not have it learns nothing of the key.
+        if !self.hash.matches(&record.hash) {
+            return Err(Reason::BadSignature);
+        }
+        record.grant(now)
+    }
 }
 
 /// A store of rights does not answer.

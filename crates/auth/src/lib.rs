@@ -33,7 +33,7 @@ mod testing;
 pub use authenticator::{Authenticator, Stores};
 pub use cache::{Cache, NoAnswer, Terms};
 pub use claims::{ClaimPath, ClaimPathError, ClaimPaths};
-pub use config::{Audience, Closed, Config, ConfigFault, IssuerConfig, KeySource, WebhookConfig};
+pub use config::{Audience, Closed, Config, ConfigFault, IssuerConfig, KeySource, WebhookConfig, shown_url};
 pub use credential::{Credential, SUBPROTOCOL_PREFIX, Secret};
 pub use issuer::is_user;
 pub use jwks::JwksTerms;

@@ -5,8 +5,11 @@ use std::time::Duration;
 /// Longest token, in bytes: common servers take 8 KiB of headers in all.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
-/// Longest subject of a token, in bytes.
+/// Longest subject of a token, in bytes, its issuer's prefix included.
 pub const SUBJECT_BYTES_MAX: usize = 256;
+
+/// Longest prefix of an issuer's subjects, in bytes.
+pub const SUBJECT_PREFIX_BYTES_MAX: usize = 64;
 
 /// How far the clocks of issuers and services may differ.
 pub const LEEWAY: Duration = Duration::from_secs(30);
@@ -31,6 +34,9 @@ pub const FILE_POLL: Duration = Duration::from_secs(2);
 
 /// How long a fetch of keys may take, connecting and reading included.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much longer than a fetch may take somebody waits for it, so that its end is heard of.
+pub const FETCH_GRACE: Duration = Duration::from_secs(1);
 
 /// How often fetched keys are fetched again.
 pub const KEYS_FRESH: Duration = Duration::from_mins(5);
@@ -69,14 +75,19 @@ pub const WEBHOOK_BYTES_MAX: usize = 16 * 1024;
 /// Most answers of an authorizer that are held.
 pub const WEBHOOK_ENTRIES_MAX: usize = 16 * 1024;
 
-/// Most questions to an authorizer at one time; more of them wait.
-pub const WEBHOOK_CALLS_MAX: usize = 64;
+/// Most questions to an authorizer at one time about users and projects of which it never said anything good. Those of which
+/// it did have as many of their own, so that made-up projects cannot keep members waiting.
+pub const WEBHOOK_CALLS_MAX: usize = 32;
+
+/// How long a question to an authorizer may wait for its turn.
+pub const WEBHOOK_TURN_WAIT: Duration = Duration::from_millis(500);
 
 /// How long a question that failed is not asked again.
 pub const FAILURE_REST: Duration = Duration::from_secs(1);
 
-/// Most projects of one listing that memberships are looked up for at one time.
-pub const LOOKUPS_MAX: usize = 16;
+/// Most projects of one listing that memberships are looked up for at one time: clearly fewer than [`WEBHOOK_CALLS_MAX`], so
+/// that listings leave turns for others.
+pub const LOOKUPS_MAX: usize = 4;
 
 /// How soon an open connection asks again whether its grant holds.
 pub const REVALIDATE_EVERY: Duration = Duration::from_secs(2);

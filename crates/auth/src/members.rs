@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, join};
 use tidings_protocol::grant::Scopes;
 use tidings_protocol::project::Project;
 
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Lacking, NoAnswer};
 use crate::declared::Declared;
 use crate::key::StoreAway;
 use crate::limits::{STORE_ENTRIES_MAX, STORE_FRESH, STORE_STALE, STORE_TIMEOUT};
@@ -43,6 +43,8 @@ pub(crate) struct Found {
     pub(crate) store_away: bool,
     /// The authorizer did not.
     pub(crate) webhook_away: bool,
+    /// It was not asked, for it is asked too much: what it said before, if that would be good while it does not answer.
+    pub(crate) webhook_busy: Option<Scopes>,
 }
 
 impl Memberships {
@@ -51,7 +53,7 @@ impl Memberships {
         store: Option<Arc<dyn Members>>,
         webhook: Option<Webhook>,
     ) -> Memberships {
-        let store = store.map(|store| (store, Cache::new(STORE_TERMS)));
+        let store = store.map(|store| (store, Cache::sorting(STORE_TERMS, |scopes| *scopes != Scopes::NONE)));
         Memberships { declared, store, webhook }
     }
 
@@ -62,22 +64,53 @@ impl Memberships {
 
     /// Asks all, at the same time.
     pub(crate) async fn of(&self, project: &Project, user: &str) -> Found {
-        let declared = self.declared.as_ref().map_or(Scopes::NONE, |file| file.get().member(project, user));
         let store = async {
             let Some((store, cache)) = &self.store else { return Ok(Scopes::NONE) };
-            // A project's name has no space, so no other pair is written alike.
-            cache.get(&format!("{project} {user}"), || store.scopes(project, user)).await
+            cache.get(&key(project, user), || store.scopes(project, user)).await
         };
         let webhook = async {
             let Some(webhook) = &self.webhook else { return Ok(Scopes::NONE) };
             webhook.scopes(project, user).await
         };
         let (store, webhook) = join(store, webhook).await;
-        let answered = [store, webhook].into_iter().flatten();
+        self.found(project, user, store, webhook)
+    }
+
+    /// What is known without asking anybody; `None`: somebody must be asked.
+    pub(crate) fn held(&self, project: &Project, user: &str) -> Option<Found> {
+        let store = self.store.as_ref().map_or(Some(Ok(Scopes::NONE)), |(_, cache)| cache.held(&key(project, user)))?;
+        let webhook = self.webhook.as_ref().map_or(Some(Ok(Scopes::NONE)), |webhook| webhook.held(project, user))?;
+        Some(self.found(project, user, store, webhook.map_err(|NoAnswer| Lacking::NoAnswer)))
+    }
+
+    /// Whether somebody said last that this user may do something in this project.
+    pub(crate) fn knows(&self, project: &Project, user: &str) -> bool {
+        self.store.as_ref().is_some_and(|(_, cache)| cache.knows(&key(project, user)))
+            || self.webhook.as_ref().is_some_and(|webhook| webhook.knows(project, user))
+    }
+
+    fn found(
+        &self,
+        project: &Project,
+        user: &str,
+        store: Result<Scopes, NoAnswer>,
+        webhook: Result<Scopes, Lacking<Scopes>>,
+    ) -> Found {
+        let declared = self.declared.as_ref().map_or(Scopes::NONE, |file| file.get().member(project, user));
+        let answered = [store.unwrap_or(Scopes::NONE), webhook.unwrap_or(Scopes::NONE)];
         Found {
-            scopes: answered.fold(declared, Scopes::union),
+            scopes: answered.into_iter().fold(declared, Scopes::union),
             store_away: store.is_err(),
-            webhook_away: webhook.is_err(),
+            webhook_away: webhook == Err(Lacking::NoAnswer),
+            webhook_busy: match webhook {
+                Err(Lacking::Busy { before }) => Some(before.unwrap_or(Scopes::NONE)),
+                Ok(_) | Err(Lacking::NoAnswer) => None,
+            },
         }
     }
+}
+
+/// A project's name has no space, so no other pair is written alike.
+fn key(project: &Project, user: &str) -> String {
+    format!("{project} {user}")
 }

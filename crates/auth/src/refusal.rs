@@ -23,8 +23,8 @@ macro_rules! reasons {
                 match self { $(Reason::$variant => $word,)+ }
             }
 
-            /// The code of the problem, or of the `error` frame: `unauthenticated` (401), `forbidden` (403) or
-            /// `rights_unavailable` (503).
+            /// The code of the problem, or of the `error` frame: `unauthenticated` (401), `forbidden` (403),
+            /// `rate_limited` (429), `busy` or `rights_unavailable` (503).
             pub const fn code(self) -> ErrorCode {
                 match self { $(Reason::$variant => ErrorCode::$code,)+ }
             }
@@ -35,6 +35,8 @@ macro_rules! reasons {
 reasons! {
     /// The signature is not that of the key, or the secret of an API key is wrong.
     BadSignature = "bad_signature", Unauthenticated;
+    /// The authorizer is asked too much already.
+    Busy = "busy", Busy;
     /// The time of the token or the API key is over.
     Expired = "expired", Unauthenticated;
     /// The store of API keys does not answer.
@@ -55,6 +57,8 @@ reasons! {
     NotYetValid = "not_yet_valid", Unauthenticated;
     /// The API key was revoked.
     Revoked = "revoked", Unauthenticated;
+    /// Too many requests of this address or this subject were refused lately; this one was not looked into.
+    TooManyRefusals = "too_many_refusals", RateLimited;
     /// No such key: of a token's issuer, or an API key.
     UnknownKey = "unknown_key", Unauthenticated;
     /// The token's algorithm is not the one of the key, or none that is taken.
@@ -81,7 +85,8 @@ impl Refusal {
         self.reason.code()
     }
 
-    /// The code that an open WebSocket is closed with; `None` while it only cannot be known, which closes nothing.
+    /// The code that an open WebSocket is closed with; `None` while it only cannot be known, or was not looked into, which
+    /// closes nothing.
     pub const fn close_code(&self) -> Option<CloseCode> {
         match self.reason.code() {
             ErrorCode::Forbidden => Some(CloseCode::Forbidden),
@@ -94,6 +99,7 @@ impl Refusal {
     pub fn message(&self) -> String {
         let told = match self.reason {
             Reason::BadSignature => "the credential's signature or secret is wrong",
+            Reason::Busy => "too many memberships are being looked up",
             Reason::Expired => "the credential has expired",
             Reason::KeyStoreUnavailable => "the store of API keys does not answer",
             Reason::KeysUnavailable => "the keys of the token's issuer cannot be fetched",
@@ -109,6 +115,7 @@ impl Refusal {
             }
             Reason::NotYetValid => "the token is not valid yet",
             Reason::Revoked => "the key was revoked",
+            Reason::TooManyRefusals => "too many requests from here were refused",
             Reason::UnknownKey => "the credential's key is not known",
             Reason::UnsupportedAlgorithm => "the token's algorithm is not the one of its key",
             Reason::WrongAudience => "the token is for another audience",
@@ -151,8 +158,8 @@ mod tests {
         for reason in Reason::ALL {
             let refusal = Refusal::from(*reason);
             let status = refusal.code().http_status();
-            assert!([401, 403, 503].contains(&status), "{reason:?}");
-            assert_eq!(refusal.www_authenticate().is_some(), status != 503, "{reason:?}");
+            assert!([401, 403, 429, 503].contains(&status), "{reason:?}");
+            assert_eq!(refusal.www_authenticate().is_some(), [401, 403].contains(&status), "{reason:?}");
             assert_eq!(
                 refusal.close_code().map(CloseCode::number),
                 [(401, 4401), (403, 4403)].into_iter().find_map(|(of, number)| (of == status).then_some(number))

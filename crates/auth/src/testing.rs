@@ -119,8 +119,17 @@ pub(crate) enum Behaviour {
     Endless,
     /// Takes the request and says nothing more.
     Hang,
+    /// Takes the request, and does this once it is told to ([`Server::let_go`]).
+    Hold(Box<Behaviour>),
     /// Sends to another address.
     Redirect(String),
+}
+
+impl Behaviour {
+    /// Answers with a key set.
+    pub(crate) fn keys(keys: &[Value]) -> Behaviour {
+        Behaviour::Answer(200, json!({"keys": keys}).to_string())
+    }
 }
 
 /// A server on a loopback port. Its requests are counted, and wait for nothing.
@@ -133,6 +142,7 @@ struct Shared {
     requests: AtomicUsize,
     behaviour: Mutex<Behaviour>,
     last: Mutex<String>,
+    held: tokio::sync::Semaphore,
 }
 
 impl Server {
@@ -140,7 +150,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
         let (behaviour, last) = (Mutex::new(behaviour), Mutex::default());
-        let shared = Arc::new(Shared { requests: AtomicUsize::new(0), behaviour, last });
+        let held = tokio::sync::Semaphore::new(0);
+        let shared = Arc::new(Shared { requests: AtomicUsize::new(0), behaviour, last, held });
         let served = shared.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -152,7 +163,7 @@ impl Server {
 
     /// A server of a key set.
     pub(crate) async fn of_keys(keys: &[Value]) -> Server {
-        Server::start(Behaviour::Answer(200, json!({"keys": keys}).to_string())).await
+        Server::start(Behaviour::keys(keys)).await
     }
 
     pub(crate) fn behave(&self, behaviour: Behaviour) {
@@ -160,7 +171,12 @@ impl Server {
     }
 
     pub(crate) fn publish(&self, keys: &[Value]) {
-        self.behave(Behaviour::Answer(200, json!({"keys": keys}).to_string()));
+        self.behave(Behaviour::keys(keys));
+    }
+
+    /// Lets all requests go that are held, and all that come.
+    pub(crate) fn let_go(&self) {
+        self.shared.held.close();
     }
 
     /// How many requests came so far.
@@ -178,7 +194,12 @@ async fn serve(mut socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
     let request = read_request(&mut socket).await?;
     *shared.last.lock() = request;
     shared.requests.fetch_add(1, Ordering::SeqCst);
-    let behaviour = shared.behaviour.lock().clone();
+    let mut behaviour = shared.behaviour.lock().clone();
+    if let Behaviour::Hold(then) = behaviour {
+        // It ends by being closed.
+        let _ = shared.held.acquire().await;
+        behaviour = *then;
+    }
     match behaviour {
         Behaviour::Answer(status, body) => {
             let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -195,7 +216,7 @@ async fn serve(mut socket: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
             }
         }
         // Until the client gives up.
-        Behaviour::Hang => socket.read(&mut [0]).await.map(|_| ()),
+        Behaviour::Hang | Behaviour::Hold(_) => socket.read(&mut [0]).await.map(|_| ()),
     }
 }
 

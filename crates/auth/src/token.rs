@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Audience;
 use crate::key_set::{Algorithm, KeySet};
-use crate::limits::{KEYS_TRIED_MAX, LEEWAY, TOKEN_BYTES_MAX};
+use crate::limits::{LEEWAY, TOKEN_BYTES_MAX};
 use crate::refusal::Reason;
 
 /// Latest second that a token may name: the end of year 9999.
@@ -59,8 +59,8 @@ impl<'a> Unverified<'a> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
-    /// Verifies the signature with one of the keys, and gives the claims.
-    pub(crate) fn verify(&self, keys: &KeySet) -> Result<&Map<String, Value>, Reason> {
+    /// Verifies the signature with one of the keys, of which so many are tried at most, and gives the claims.
+    pub(crate) fn verify(&self, keys: &KeySet, tries_max: usize) -> Result<&Map<String, Value>, Reason> {
         let mut refused = Reason::UnknownKey;
         let mut tried = 0;
         for key in keys.candidates(self.key_id.as_deref()) {
@@ -70,7 +70,7 @@ impl<'a> Unverified<'a> {
                 }
                 continue;
             }
-            if tried == KEYS_TRIED_MAX {
+            if tried >= tries_max {
                 break;
             }
             tried += 1;

@@ -2,17 +2,21 @@
 //!
 //! An answer is held for 30 s and is good for 5 minutes more while the authorizer does not answer. After that it gives
 //! nothing: an authorizer that is down must not keep open what it would have closed. Claims and members are not touched.
+//!
+//! It is asked a bounded number of questions at one time. Who finds no turn is told so; that is no failure of the
+//! authorizer, so it neither rests nor is a stale answer given in its place.
 
 use serde::{Deserialize, Serialize};
 use tidings_protocol::grant::{Scope, Scopes};
 use tidings_protocol::project::Project;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::cache::{Cache, NoAnswer, Terms};
+use crate::cache::{Cache, Lacking, NoAnswer, Terms, Unanswered};
 use crate::config::{WebhookConfig, trusted_url};
 use crate::credential::Secret;
 use crate::fetch::{Fetch, FetchError};
-use crate::limits::{WEBHOOK_BYTES_MAX, WEBHOOK_CALLS_MAX, WEBHOOK_ENTRIES_MAX};
+use crate::limits::{WEBHOOK_BYTES_MAX, WEBHOOK_CALLS_MAX, WEBHOOK_ENTRIES_MAX, WEBHOOK_TURN_WAIT};
 
 pub(crate) struct Webhook {
     url: reqwest::Url,
@@ -21,6 +25,8 @@ pub(crate) struct Webhook {
     cache: Cache<Scopes>,
     /// One slow authorizer must not be asked by all viewers at the same time.
     calls: Semaphore,
+    /// Of its own for whom it knows: projects can be made up, memberships cannot.
+    renewals: Semaphore,
 }
 
 #[derive(Serialize)]
@@ -50,20 +56,37 @@ impl Webhook {
         let terms = Terms {
             fresh: config.fresh,
             stale: config.stale,
-            timeout: config.timeout,
+            // The time of the question itself is limited where it is put.
+            timeout: WEBHOOK_TURN_WAIT + config.timeout,
             entries_max: WEBHOOK_ENTRIES_MAX,
         };
-        let (cache, calls) = (Cache::new(terms), Semaphore::new(WEBHOOK_CALLS_MAX));
-        Ok(Webhook { url, secret: config.secret, fetch, cache, calls })
+        let cache = Cache::sorting(terms, |scopes| *scopes != Scopes::NONE);
+        let [calls, renewals] = [WEBHOOK_CALLS_MAX; 2].map(Semaphore::new);
+        Ok(Webhook { url, secret: config.secret, fetch, cache, calls, renewals })
     }
 
     /// What it says of this user in this project, asked or held.
-    pub(crate) async fn scopes(&self, project: &Project, user: &str) -> Result<Scopes, NoAnswer> {
-        self.cache.get(&format!("{project} {user}"), || self.ask(project, user)).await
+    pub(crate) async fn scopes(&self, project: &Project, user: &str) -> Result<Scopes, Lacking<Scopes>> {
+        let ask = async |known: bool| {
+            let turns = if known { &self.renewals } else { &self.calls };
+            let turn = timeout(WEBHOOK_TURN_WAIT, turns.acquire()).await.map_err(|_| Unanswered::Busy)?;
+            let _turn = turn.expect("it is never closed");
+            self.ask(project, user).await.map_err(|_| Unanswered::Failed)
+        };
+        self.cache.get_in_turn(&key(project, user), ask).await
+    }
+
+    /// What it said a moment ago; `None`: it must be asked.
+    pub(crate) fn held(&self, project: &Project, user: &str) -> Option<Result<Scopes, NoAnswer>> {
+        self.cache.held(&key(project, user))
+    }
+
+    /// Whether it said last that this user may do something in this project.
+    pub(crate) fn knows(&self, project: &Project, user: &str) -> bool {
+        self.cache.knows(&key(project, user))
     }
 
     async fn ask(&self, project: &Project, user: &str) -> Result<Scopes, AskError> {
-        let _call = self.calls.acquire().await.expect("it is never closed");
         let question = Question { subject: user, project: project.as_str() };
         let question = serde_json::to_string(&question).expect("texts are JSON");
         let answered = match self.fetch.post(&self.url, question, self.secret.as_ref()).await {
@@ -80,6 +103,11 @@ impl Webhook {
             }
         }
     }
+}
+
+/// A project's name has no space, so no other pair is written alike.
+fn key(project: &Project, user: &str) -> String {
+    format!("{project} {user}")
 }
 
 #[cfg(test)]

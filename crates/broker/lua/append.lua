@@ -10,17 +10,22 @@
 --       19 replicas are waited for (1 or 0)
 --       20 count of ids; then index, id of each;
 --          then count of producer steps; then index, producer, epoch, seq, may jump (1 or 0) of each;
---          then count of sessions to delete; then index, session, positions before forks (each behind a comma) of each
+--          then count of sessions to delete; then index, session, positions before forks (each behind a comma) of each;
+--          session '': the whole project, whose deletion is put back, with the ends that it first stood behind;
+--          last, in a cluster, which fork may be called a move (L8): '?': ask before anything is written; else that from
+--          this incarnation, whose node gave up the slot and is a primary still. ''  where there is no cluster
 --
--- Answers: appended LAST COUNT PUBLISH-ERROR | synced HEAD PUBLISH-ERROR | heal HEAD NUMBER LAST COUNT PUBLISH-ERROR |
+-- Answers: claim INCARNATION HERE (a fork is due; nothing was written) |
+--          appended LAST COUNT PUBLISH-ERROR | synced HEAD PUBLISH-ERROR | heal HEAD NUMBER LAST COUNT PUBLISH-ERROR |
 --          stale NUMBER |
---          refused IDS SEQUENCES | newer FORMAT | over_share | producers_full | deletions_full
+--          refused IDS OTHERS | newer FORMAT | over_share | producers_full
 
 local log, meta, ids, state, guards = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local writer, number, branch, fresh = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local count, payload = tonumber(ARGV[6]), ARGV[7]
 local deletes = ARGV[18] == '1'
 local acts = count > 0 or deletes
+local claim = ARGV[#ARGV]
 local window_ms, window_ids = tonumber(ARGV[8]), tonumber(ARGV[9])
 local SEQUENCE_MAX = 9007199254740991
 
@@ -33,6 +38,8 @@ end
 local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint',
   'w:' .. writer, 'ids_head', 'ids_tail', 'ids_count', 'producers', 'refused_until', 'tombstones')
 if newer(m) then return { 'newer', m[1] } end
+local split = torn(claim ~= '' and '1', log, meta, ids, state, guards)
+if split then return split end
 local now = clock(ARGV[12])
 
 -- The protobuf message tidings.v1.Message, byte for byte as prost writes it.
@@ -101,10 +108,12 @@ if not m[2] then
     'ids_count', '0', 'producers', '0')
   m[2], m[3], m[6] = fresh, incarnation, ''
 elseif opened then
-  local id, note, from, listed = fork('failover')
+  if claim == '?' then return { 'claim', m[3], incarnation } end
+  local kind = claim == m[3] .. ' ' .. incarnation and 'moved' or 'failover'
+  local id, note, from, listed = fork(kind)
   redis.call('XADD', log, id, 'branch', fresh, 'prev', m[4], 'count', '1', 'total', int(total), 'fork', note)
   redis.pcall('HSET', meta, 'branch', fresh, 'replid', incarnation, 'last', from, 'forks', listed)
-  fork_error = publish_fork(from, 'failover')
+  fork_error = publish_fork(from, kind)
   m[2], m[3], m[4], m[6] = fresh, incarnation, from, listed
 end
 
@@ -148,6 +157,32 @@ if deletes then
   return { 'appended', from, '1', publish_fork(from, 'deleted') }
 end
 
+-- L19, L16: the branches in their order, the open one last, and the last position that the log holds (or held) of each.
+local places, branch_ends = { [m[2]] = 1 }, { [m[2]] = m[4] or '0-0' }
+for line in string.gmatch(m[6] or '', '[^\n]+') do
+  local closed, survived = string.match(line, '^(%w+) (%S+)')
+  places[closed], branch_ends[closed] = places[m[2]], survived
+  places[m[2]] = places[m[2]] + 1
+end
+local function branch_of(position)
+  return string.match(position, '%.(%w+)$')
+end
+-- Whether what first stood there was deleted with the whole project, by a deletion that was put back.
+local function deleted(first)
+  local branch, _, n = branch_of(first), id_of(first)
+  local place = places[branch] or 0
+  for line in string.gmatch(m[14] or '', '[^\n]+') do
+    local end_place, end_n
+    for at in string.gmatch(string.match(line, '^[^,%s]+,(%S+) $') or '', '[^,]+') do
+      local known, _, at_n = branch_of(at), id_of(at)
+      if known == branch and n <= at_n then return true end
+      if not end_place and places[known] then end_place, end_n = places[known], at_n end
+    end
+    if end_place and (place < end_place or (place == end_place and n <= end_n)) then return true end
+  end
+  return false
+end
+
 -- L4.4: ids seen before, with their first positions.
 local ids_from = 21
 local ids_count = tonumber(ARGV[20])
@@ -156,7 +191,7 @@ for from = 0, ids_count - 1, 1000 do
   local fields = {}
   for i = from, math.min(from + 999, ids_count - 1) do fields[#fields + 1] = ':' .. ARGV[ids_from + 2 * i + 1] end
   for i, first in ipairs(redis.call('HMGET', ids, unpack(fields))) do
-    if first then
+    if first and not deleted(first) then
       seen[#seen + 1] = ARGV[ids_from + 2 * (from + i - 1)]
       seen[#seen + 1] = first
     end
@@ -248,10 +283,10 @@ local function at(index)
   return int(ms) .. '-' .. int(n - (count - 1 - index)) .. '.' .. m[2]
 end
 
--- L19: a tombstone for each session that is deleted. One that first stands here replaces the session's older ones.
+-- L19: a tombstone for each deletion. One that first stands here replaces the session's older ones, and needs room.
 local deletions_from = steps_from + 5 * steps + 1
 local deletions = tonumber(ARGV[deletions_from])
-local tombstones = {}
+local tombstones, full, again = {}, {}, nil
 if deletions > 0 then
   for line in string.gmatch(m[14] or '', '[^\n]+') do tombstones[#tombstones + 1] = line end
   for i = 0, deletions - 1 do
@@ -264,9 +299,41 @@ if deletions > 0 then
       end
       tombstones = others
     end
-    tombstones[#tombstones + 1] = at(tonumber(ARGV[from])) .. was .. ' ' .. session
+    if was == '' and #tombstones >= tonumber(ARGV[17]) then
+      full[#full + 1] = ARGV[from]
+      full[#full + 1] = 'deletions_full'
+      full[#full + 1] = ARGV[17]
+    else
+      tombstones[#tombstones + 1] = at(tonumber(ARGV[from])) .. was .. ' ' .. session
+      if session == '' then again = was end
+    end
   end
-  if #tombstones > tonumber(ARGV[17]) then return { 'deletions_full' } end
+  if #full > 0 then return { 'refused', {}, full } end
+end
+
+-- L19: what the log holds of before a project's deletion that is put back goes: up to `cut`, whole entries. The state is
+-- folded anew from there.
+local cut, taken, state_fields = '0-0', nil, {}
+if again then
+  for position in string.gmatch(again, '[^,]+') do
+    local branch = branch_of(position)
+    if places[branch] then
+      local _, n = id_of(position)
+      local _, end_n = id_of(branch_ends[branch])
+      cut = n < end_n and position or branch_ends[branch]
+      break
+    end
+  end
+  -- Never before a deletion that stands.
+  for from in string.gmatch(m[6], ' deleted (%S+)') do
+    local _, n = id_of(from)
+    local _, cut_n = id_of(cut)
+    if n > cut_n then cut = from end
+  end
+  taken = redis.call('XREVRANGE', log, string.match(cut, '^[^.]+'), '-', 'COUNT', 1)[1]
+  for _, field in ipairs(redis.call('HKEYS', state)) do
+    if field ~= '.' then state_fields[#state_fields + 1] = field end
+  end
 end
 
 -- L4.5: the first write. Until here nothing happened, whatever error is raised.
@@ -317,6 +384,18 @@ end
 if deletions > 0 then
   fields[#fields + 1] = 'tombstones'
   fields[#fields + 1] = table.concat(tombstones, '\n')
+end
+if again then
+  if taken then
+    local taken_fields = {}
+    for i = 1, #taken[2], 2 do taken_fields[taken[2][i]] = taken[2][i + 1] end
+    local taken_ms, taken_n = id_of(taken[1])
+    redis.pcall('XTRIM', log, 'MINID', int(taken_ms) .. '-' .. int(taken_n + 1))
+    cut = taken[1] .. '.' .. taken_fields.branch
+    redis.pcall('HSET', meta, 'trimmed', cut, 'trimmed_bytes', taken_fields.total)
+  end
+  sliced('HDEL', state, state_fields)
+  redis.pcall('HSET', meta, 'checkpoint', cut, 'version', '0')
 end
 if unknown > 0 then
   fields[#fields + 1] = 'producers'

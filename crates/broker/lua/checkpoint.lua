@@ -6,7 +6,9 @@
 --        7 hard (1 or 0)         8 events kept                 9 bytes kept
 --       10 age kept, ms         11 entries trimmed at most    12 bytes trimmed at most
 --       13 ms that the tombstone of a deletion that was put back outlives its entry
---       14 count of fields to set; name, value of each; then the names to delete
+--       14 in a cluster (1 or 0)
+--       15 newest deletion of the whole project that the fold knows of, or ''
+--       16 count of fields to set; name, value of each; then the names to delete
 --
 -- Answers: done TRIMMED MORE (1: the bounds of a step ended the trim) | moved | newer_version VERSION | newer FORMAT
 
@@ -18,6 +20,8 @@ if role ~= 'master' then return redis.error_reply('READONLY this node is not the
 local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'version',
   'trimmed', 'tombstones')
 if newer(m) then return { 'newer', m[1] } end
+local split = torn(ARGV[14], log, meta, state)
+if split then return split end
 
 -- The server's incarnation, not meta's: meta learns of a change only with the next append.
 if not m[2] or incarnation ~= ARGV[3] then return { 'moved' } end
@@ -38,7 +42,13 @@ local function holds(position)
   local _, last_n = id_of(m[4])
   return branch == m[2] and n <= last_n
 end
-if m[7] ~= from or not holds(to) then return { 'moved' } end
+-- A deletion of the whole project that was put back (its line names no session) empties the checkpoint, and may leave it
+-- where it stood.
+local deletion = ''
+for line in string.gmatch(m[10] or '', '[^\n]+') do
+  if string.find(line, ' $') then deletion = string.match(line, '^[^ ,]+') end
+end
+if m[7] ~= from or deletion ~= ARGV[15] or not holds(to) then return { 'moved' } end
 
 -- The oldest entries that exceed any bound, none above `to`. In hard trims the fold failed: twice the bounds, no `to`.
 local times = hard and 2 or 1
@@ -96,8 +106,8 @@ if m[10] and m[10] ~= '' then
 end
 if not hard then
   redis.pcall('HSET', meta, 'checkpoint', to, 'version', int(version))
-  local sets, deletes, at = {}, {}, 15
-  for _ = 1, tonumber(ARGV[14]) do
+  local sets, deletes, at = {}, {}, 17
+  for _ = 1, tonumber(ARGV[16]) do
     sets[#sets + 1] = ':' .. ARGV[at]
     sets[#sets + 1] = ARGV[at + 1]
     at = at + 2

@@ -43,6 +43,15 @@ local function newer(values)
   return values[1] and tonumber(values[1]) > tonumber(ARGV[1])
 end
 
+-- L20: a project has all of its keys or none. In a cluster ('1') a part of them belongs to a slot whose move stopped
+-- half-way: what is missing is elsewhere, and must be neither missed nor made anew.
+local function torn(clustered, ...)
+  if clustered ~= '1' then return nil end
+  local there = redis.call('EXISTS', ...)
+  if there == 0 or there == select('#', ...) then return nil end
+  return redis.error_reply('TRYAGAIN a part of the keys is on another node')
+end
+
 -- Calls `command key ...` with a long list in slices: unpack fails near 8,000 values. The slices are even, so that
 -- pairs stay together. Through pcall: it stands behind a first write.
 local function sliced(command, key, list)

@@ -1,7 +1,8 @@
 -- read.lua: entries and head of one moment (docs/log.md L2, L12 to L14).
 --
--- KEYS  log, meta
--- ARGV  1 newest format known, 2 after | before | tail | head, 3 bound (an event's id, exclusive) or '', 4 bytes at most
+-- KEYS  log, meta, ids, state, guards
+-- ARGV  1 newest format known, 2 after | before | tail | head, 3 bound (an event's id, exclusive) or '', 4 bytes at most,
+--       5 in a cluster (1 or 0)
 --
 -- Answers: page HEAD TRIMMED-TO ENTRIES (as XRANGE has them, oldest first) | away ROLE | newer FORMAT
 
@@ -12,6 +13,8 @@ if role ~= 'master' then return { 'away', role } end
 local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'trimmed',
   'tombstones')
 if newer(m) then return { 'newer', m[1] } end
+local split = torn(ARGV[5], unpack(KEYS))
+if split then return split end
 
 local out, size = {}, 0
 -- Takes an entry if it is the first or fits.

@@ -1,7 +1,7 @@
 -- state.lua: checkpoint fields and head of one moment (docs/log.md L17).
 --
--- KEYS  meta, state
--- ARGV  1 newest format known, 2 all | named, then the names
+-- KEYS  meta, state, log, ids, guards
+-- ARGV  1 newest format known, 2 in a cluster (1 or 0), 3 all | named, then the names
 --
 -- Answers: state HEAD VERSION FIELDS (name, value, ...) | away ROLE | newer FORMAT
 
@@ -12,12 +12,14 @@ if role ~= 'master' then return { 'away', role } end
 local m = redis.call('HMGET', meta, 'format', 'branch', 'replid', 'last', 'bytes', 'forks', 'checkpoint', 'version',
   'tombstones')
 if newer(m) then return { 'newer', m[1] } end
+local split = torn(ARGV[2], unpack(KEYS))
+if split then return split end
 
 local fields = {}
-if ARGV[2] == 'all' then
+if ARGV[3] == 'all' then
   fields = redis.call('HGETALL', state)
 else
-  for from = 3, #ARGV, 1000 do
+  for from = 4, #ARGV, 1000 do
     local names = {}
     for i = from, math.min(from + 999, #ARGV) do names[#names + 1] = ':' .. ARGV[i] end
     for i, value in ipairs(redis.call('HMGET', state, unpack(names))) do

@@ -13,6 +13,9 @@ pub struct CheckpointStep {
     pub from: Position,
     /// Where it will stand.
     pub to: Position,
+    /// The newest deletion of the whole project that the fold knows of ([`Head::newest_project_deletion`], compared): one
+    /// that was put back meanwhile may have left the checkpoint at the same place, and nothing in it.
+    pub deletion: Option<Position>,
     /// Version of the fold's rules; a newer one in place refuses the step.
     pub version: u32,
     /// Fields to write; None deletes.

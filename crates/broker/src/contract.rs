@@ -5,10 +5,13 @@
 //! Redis server that the test starts.
 
 mod append;
+#[cfg(test)]
+mod cluster;
 mod deletion;
 mod fold;
 mod forks;
 mod live;
+mod presence;
 mod producers;
 mod quota;
 mod read;
@@ -34,6 +37,7 @@ pub struct Case {
 pub fn all() -> impl Iterator<Item = &'static Case> {
     let ways = [append::CASES, producers::CASES, forks::CASES, deletion::CASES];
     let all = ways.into_iter().chain([read::CASES, live::CASES, fold::CASES, quota::CASES, registry::CASES]);
+    let all = all.chain([presence::CASES]);
     all.flatten()
 }
 

@@ -13,6 +13,7 @@ pub mod contract;
 pub mod index;
 pub mod limits;
 pub mod memory;
+pub mod presence;
 pub mod quota;
 pub mod redis;
 pub mod registry;
@@ -29,6 +30,7 @@ use tidings_protocol::head::Head;
 use tidings_protocol::position::{Branch, LogId, Position};
 use tidings_protocol::project::Project;
 
+use presence::Presences;
 use quota::Quotas;
 use registry::Registry;
 
@@ -102,18 +104,26 @@ pub trait Index: Send + Sync + 'static {
     fn quotas(&self) -> Arc<dyn Quotas> {
         Arc::new(quota::NoQuotas)
     }
+
+    /// Who is there. Unless it is overridden: a store that is always away for it.
+    fn presences(&self) -> Arc<dyn Presences> {
+        Arc::new(presence::NoPresences)
+    }
 }
 
 /// How the store is: readiness asks whether it delivers (promise 7), the janitor how full it is (docs/log.md L18).
 pub trait Probe: Send + Sync + 'static {
     /// Sends a message that travels through the store's publish path back to this process, and waits for it.
-    /// Unbounded in time: the caller sets the limit.
+    /// Unbounded in time: the caller sets the limit. Where the store is several servers: one by each, and it is well when
+    /// those by most of them come back.
     fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>>;
 
-    /// Wakes when the connection to the store is lost or found again; the value is whether it is there.
+    /// Wakes when the connection to the store is lost or found again; the value is whether it is there. Of several servers:
+    /// to most of them.
     fn connected(&self) -> tokio::sync::watch::Receiver<bool>;
 
-    /// How full the store is. Unless it is overridden: a store without a limit.
+    /// How full the store is; of several servers, the one nearest to its limit. Unless it is overridden: a store without a
+    /// limit.
     fn memory(&self) -> BoxFuture<'_, Result<MemoryUse, ReadError>> {
         Box::pin(std::future::ready(Ok(MemoryUse::default())))
     }
@@ -215,14 +225,17 @@ pub struct AppendBatch {
     pub deletions: Vec<SessionDeletion>,
 }
 
-/// An event that deletes its session (docs/log.md L19).
+/// An event that deletes its session (docs/log.md L19), or is the project's deletion on its way back: what stood before it
+/// first did goes, up to where the log went another way, and the rest of that is not read any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionDeletion {
     /// Index in the batch.
     pub index: u32,
-    /// The session; without control characters.
+    /// The session; without control characters. Empty: the whole project; never in the deletion's first call, which is
+    /// [`AppendCall::delete`].
     pub session: String,
-    /// Where the deletion stood before forks, first one first.
+    /// Where the session's deletion stood before forks, first one first. Of the project: the end of each branch that the
+    /// deletion first stood behind, newest first.
     pub was: Vec<Position>,
 }
 
@@ -285,9 +298,6 @@ pub enum Answer {
     NewerFormat(u32),
     /// The project remembers as many producers as it may ([`PRODUCERS_MAX`]).
     ProducersFull,
-    /// As many sessions as may be ([`tidings_protocol::head::TOMBSTONES_MAX`]) were deleted while their events are in the
-    /// log.
-    DeletionsFull,
 }
 
 impl Answer {
@@ -300,11 +310,7 @@ impl Answer {
             Answer::Refused(refusals) => refusals.iter().any(stands),
             // The writer may find that an earlier batch of its own stands.
             Answer::Heal(heal) => heal.answer.is_some(),
-            Answer::Synced(_)
-            | Answer::Stale { .. }
-            | Answer::NewerFormat(_)
-            | Answer::ProducersFull
-            | Answer::DeletionsFull => false,
+            Answer::Synced(_) | Answer::Stale { .. } | Answer::NewerFormat(_) | Answer::ProducersFull => false,
         }
     }
 }
@@ -352,6 +358,9 @@ pub enum RefusalWhy {
         /// The epoch seen.
         epoch: u64,
     },
+    /// It deletes a session, and as many as may be ([`tidings_protocol::head::TOMBSTONES_MAX`]) were deleted while their
+    /// events are in the log. A deletion that is put back is never refused so.
+    DeletionsFull,
 }
 
 /// Why a call got no answer of the script.
@@ -372,6 +381,9 @@ pub enum NothingWhy {
     /// No connection: it was never sent.
     #[error("the store is away")]
     Away,
+    /// More calls wait for replicas than may, or for longer: it was never sent.
+    #[error("too many calls wait for replicas")]
+    Busy,
     /// The store is out of memory.
     #[error("the store is out of memory")]
     Memory,

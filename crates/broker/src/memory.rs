@@ -6,6 +6,7 @@
 mod append;
 mod data;
 mod ids;
+mod presence;
 mod producers;
 mod quota;
 mod registry;
@@ -39,6 +40,7 @@ struct Store {
     incarnation: RwLock<Arc<str>>,
     logs: RwLock<HashMap<Project, Arc<LogSlot>>>,
     leases: Mutex<HashMap<u16, (String, u64)>>,
+    presence: presence::PresenceBooks,
     quotas: quota::QuotaBooks,
     registry: registry::RegistryBooks,
     index: Mutex<BTreeSet<Project>>,
@@ -86,6 +88,7 @@ impl MemoryBroker {
             incarnation: RwLock::new(new_incarnation()),
             logs: RwLock::default(),
             leases: Mutex::default(),
+            presence: presence::PresenceBooks::default(),
             quotas: quota::QuotaBooks::default(),
             registry: registry::RegistryBooks::default(),
             index: Mutex::default(),
@@ -106,6 +109,7 @@ impl MemoryBroker {
             let mut logs = self.0.logs.write();
             *self.0.incarnation.write() = new_incarnation();
             self.0.leases.lock().clear();
+            self.0.presence.clear();
             self.0.quotas.clear();
             self.0.registry.clear();
             self.0.index.lock().clear();
@@ -286,6 +290,10 @@ impl Index for MemoryBroker {
     }
 
     fn quotas(&self) -> Arc<dyn crate::quota::Quotas> {
+        Arc::new(self.clone())
+    }
+
+    fn presences(&self) -> Arc<dyn crate::presence::Presences> {
         Arc::new(self.clone())
     }
 

@@ -1,12 +1,19 @@
-//! The store on one Redis (or Valkey) node. The only place that names the `redis` crate.
+//! The store on Redis (or Valkey): one node, the one that sentinels name, or a cluster. The only place that names the
+//! `redis` crate.
 //!
 //! Every atomic step is a Lua script in `lua/`; docs/redis-keyspace.md describes keys and fields. Commands go over one
-//! supervised connection, messages come over another. Both are opened, and opened again, in the background: a broker
+//! supervised connection to each node, messages come over another. Both are opened, and opened again, in the background: a broker
 //! exists at once, and while Redis is away every call says so.
 
+mod cluster;
 mod errors;
+mod history;
 mod keys;
 mod link;
+mod metrics;
+mod node;
+mod nodes;
+mod presence;
 mod probe;
 mod quota;
 mod registry;
@@ -17,43 +24,49 @@ mod sentinel;
 #[cfg(any(test, feature = "contract"))]
 pub mod server;
 mod settings;
+pub(crate) mod slots;
 mod subscriber;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use ::redis::{FromRedisValue as _, Value, cmd};
+use ::redis::{Cmd, FromRedisValue as _, Value, cmd};
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream;
 use tidings_protocol::entry::ENTRY_BYTES_MAX;
 use tidings_protocol::head::{Head, LOG_FORMAT};
 use tidings_protocol::project::Project;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use metrics::RedisMetrics;
 pub use settings::{Account, Certificates, RedisSettings, RedisSettingsError};
 
 use crate::clock::ManualClock;
 use crate::limits::Limits;
 use crate::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, MemoryUse, NothingWhy, Page,
-    Probe, ReadError, SessionDeletion, Sink, Span, StateAt, Subscription,
+    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, ReadError,
+    SessionDeletion, Sink, Span, StateAt, Subscription,
 };
 use errors::{call_error, read_error};
 use keys::Keys;
-use link::{Commands, Opener};
-use probe::Probes;
-use replicas::Replicas;
+use metrics::Call;
+use nodes::Nodes;
+use reply::Claimable;
 pub(crate) use reply::Told;
 use script::ScriptCall;
-use subscriber::Subscriber;
-
-/// The command that publishes: `SPUBLISH` will be a cluster's.
-const PUBLISH: &str = "PUBLISH";
 
 /// Heads asked for at once.
 const HEADS_IN_FLIGHT: usize = 256;
+
+/// In place of an incarnation: the script asks when a fork is due, before it writes anything.
+const CLAIM_LATER: &str = "?";
+
+/// In place of an incarnation: the fork is a failover.
+const CLAIM_NOTHING: &str = "-";
+
+/// Reads the head alone.
+const HEAD: &str = "head";
 
 /// Fields that one step of the sweep looks at.
 const SWEEP_FIELDS: usize = 500;
@@ -66,13 +79,9 @@ struct Shared {
     keys: Keys,
     clock: Option<ManualClock>,
     limits: Limits,
-    commands: Arc<Commands>,
-    /// Opened when a call first waits for replicas.
-    replicas: OnceLock<Replicas>,
-    subscriber: Arc<Subscriber>,
-    probes: Arc<Probes>,
-    probe_channel: String,
-    connected: watch::Sender<bool>,
+    nodes: Arc<Nodes>,
+    /// Drawn at start; its probes are told from others' by it.
+    process: String,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -80,7 +89,7 @@ struct Shared {
 
 impl RedisBroker {
     /// Starts connecting, in tasks of the present tokio runtime, and returns at once. It never gives up: watch
-    /// [`Probe::connected`].
+    /// [`Probe::connected`](crate::Probe::connected).
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -89,39 +98,15 @@ impl RedisBroker {
     }
 
     pub(crate) fn connect_within(settings: &RedisSettings, limits: Limits) -> Result<RedisBroker, RedisSettingsError> {
-        let opener = Opener::new(settings)?;
-        let keys = Keys::new(&settings.prefix);
-        let commands = Arc::new(Commands::new(opener.clone()));
-        let subscriber = Subscriber::new(opener);
-        let (probes, process) = (Arc::new(Probes::default()), format!("{:016x}", rand::random::<u64>()));
-        let probe_channel = keys.probe(&process);
-        let sink: Arc<dyn Sink> = Arc::<Probes>::clone(&probes);
-        subscriber.want(&probe_channel, sink);
-
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let connected = watch::Sender::new(false);
-        let of_sentinels = commands.opener.clone();
-        let stopped = stop.clone();
-        tasks.spawn(stopped.run_until_cancelled_owned(async move { of_sentinels.ask_sentinels().await }));
-        let of_commands = Arc::clone(&commands);
-        let stopped = stop.clone();
-        tasks.spawn(async move { of_commands.run(stopped).await });
-        tasks.spawn(Arc::clone(&subscriber).run(stop.clone()));
-        let both = join(commands.up.subscribe(), subscriber.up.subscribe(), connected.clone());
-        let stopped = stop.clone();
-        tasks.spawn(stopped.run_until_cancelled_owned(both));
+        let nodes = Nodes::open(settings, &tasks, &stop)?;
         tasks.close();
-
         Ok(RedisBroker(Arc::new(Shared {
-            keys,
+            keys: Keys::new(&settings.prefix),
             clock: settings.clock.clone(),
             limits,
-            commands,
-            replicas: OnceLock::new(),
-            subscriber,
-            probes,
-            probe_channel,
-            connected,
+            nodes,
+            process: format!("{:016x}", rand::random::<u64>()),
             tasks,
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
@@ -132,7 +117,17 @@ impl RedisBroker {
     pub async fn close(&self) {
         self.0.stop.cancel();
         self.0.tasks.wait().await;
-        self.0.connected.send_replace(false);
+        self.0.nodes.up.send_replace(false);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn what_is_wrong(&self) -> String {
+        self.0.nodes.cluster().map(cluster::Cluster::what_is_wrong).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reaches_all(&self) -> bool {
+        self.0.nodes.reaches_all()
     }
 
     /// What scripts get for a time: empty means the server's own.
@@ -141,7 +136,11 @@ impl RedisBroker {
     }
 
     async fn call(&self, call: ScriptCall) -> Result<Value, CallError> {
-        self.0.commands.script(&call).await
+        self.0.nodes.script(&call).await
+    }
+
+    async fn command(&self, key: &str, command: &Cmd) -> Result<Value, CallError> {
+        self.0.nodes.command(key, command).await
     }
 
     async fn ask(&self, call: ScriptCall) -> Result<Value, ReadError> {
@@ -150,13 +149,19 @@ impl RedisBroker {
 
     /// The answer, and beside it why an entry (the batch's, or a fork's) was not published.
     pub(crate) async fn append_told(&self, project: &Project, call: &AppendCall) -> Result<Told, CallError> {
-        let script = self.append_call(project, call);
-        let (answer, short) = match call.wait.filter(|_| call.batch.is_some() || call.delete) {
-            Some(wait) => {
-                let (answer, copies) = self.replicas().call(&script, wait).await?;
-                (answer, (copies < u64::from(wait.replicas)).then_some((copies, wait.replicas)))
-            }
-            None => (self.call(script).await?, None),
+        let mut claim = if self.0.nodes.cluster().is_some() { CLAIM_LATER } else { "" }.to_owned();
+        let (answer, short) = loop {
+            let script = self.append_call(project, call).arg(&claim);
+            let (answer, short) = match call.wait.filter(|_| call.batch.is_some() || call.delete) {
+                Some(wait) => {
+                    let (answer, copies) = self.0.nodes.script_and_wait(script, wait).await?;
+                    (answer, (copies < u64::from(wait.replicas)).then_some((copies, wait.replicas)))
+                }
+                None => (self.call(script).await?, None),
+            };
+            let Some(asked) = reply::claimable(&answer) else { break (answer, short) };
+            // Nothing was written: this is the same sending, with the answer to what was asked.
+            claim = self.claim(project, &asked).await;
         };
         let told = reply::answer(answer).map_err(|error| malformed(&error))?;
         let told = told.ok_or(CallError::Nothing(NothingWhy::OverShare))?;
@@ -167,13 +172,19 @@ impl RedisBroker {
         }
     }
 
-    fn replicas(&self) -> &Replicas {
-        self.0.replicas.get_or_init(|| {
-            let commands = Arc::new(Commands::new(self.0.commands.opener.clone()));
-            let (running, stop) = (Arc::clone(&commands), self.0.stop.clone());
-            self.0.tasks.spawn(async move { running.run(stop).await });
-            Replicas::new(commands)
-        })
+    /// From where to where a fork of this log may be called a move (docs/log.md L8).
+    async fn claim(&self, project: &Project, asked: &Claimable) -> String {
+        let meta = self.0.keys.project(project).meta;
+        let claims = match self.0.nodes.cluster() {
+            Some(cluster) => cluster.gave_up(&meta, asked).await,
+            None => false,
+        };
+        if claims { format!("{} {}", asked.opened_under, asked.here) } else { CLAIM_NOTHING.to_owned() }
+    }
+
+    /// Whether keys may be on another node than their slot's others.
+    fn clustered(&self) -> u8 {
+        u8::from(self.0.nodes.cluster().is_some())
     }
 
     fn append_call(&self, project: &Project, call: &AppendCall) -> ScriptCall {
@@ -191,7 +202,7 @@ impl RedisBroker {
             .arg(call.dedupe.ms)
             .arg(call.dedupe.ids)
             .arg(self.0.keys.channel(project))
-            .arg(PUBLISH)
+            .arg(self.0.nodes.subscriber.publishes())
             .arg(self.time())
             .arg(limits.producers_max)
             .arg(limits.ranges_max)
@@ -221,7 +232,14 @@ impl RedisBroker {
 
     fn read_call(&self, project: &Project, mode: &str, bound: &str, bytes_max: usize) -> ScriptCall {
         let keys = self.0.keys.project(project);
-        script::READ.call(&[&keys.log, &keys.meta]).arg(LOG_FORMAT).arg(mode).arg(bound).arg(bytes_max)
+        script::READ
+            .call(&[&keys.log, &keys.meta, &keys.ids, &keys.state, &keys.guards])
+            .arg(LOG_FORMAT)
+            .arg(mode)
+            .arg(bound)
+            .arg(bytes_max)
+            .arg(self.clustered())
+            .counted_as(if mode == HEAD { Call::Heads } else { Call::Read })
     }
 
     fn checkpoint_call(&self, project: &Project, step: &CheckpointStep) -> ScriptCall {
@@ -241,6 +259,8 @@ impl RedisBroker {
             .arg(self.0.limits.trim_entries_max)
             .arg(self.0.limits.trim_bytes_max)
             .arg(self.0.limits.tombstone_ms)
+            .arg(self.clustered())
+            .arg(step.deletion.map(|position| position.to_string()).unwrap_or_default())
             .arg(step.fields.iter().filter(|(_, value)| value.is_some()).count());
         for (name, value) in &step.fields {
             if let Some(value) = value {
@@ -251,21 +271,6 @@ impl RedisBroker {
             script = script.arg(name);
         }
         script
-    }
-}
-
-/// Both links up, or not.
-async fn join(mut commands: watch::Receiver<bool>, mut subscriber: watch::Receiver<bool>, both: watch::Sender<bool>) {
-    loop {
-        let now = *commands.borrow_and_update() && *subscriber.borrow_and_update();
-        both.send_if_modified(|was| std::mem::replace(was, now) != now);
-        let changed = tokio::select! {
-            changed = commands.changed() => changed,
-            changed = subscriber.changed() => changed,
-        };
-        if changed.is_err() {
-            return;
-        }
     }
 }
 
@@ -301,7 +306,7 @@ impl Log for RedisBroker {
         async move {
             // One script each: keys of different projects may lie on different nodes. The connection pipelines them.
             stream::iter(projects)
-                .map(|project| self.ask(self.read_call(&project, "head", "", 0)))
+                .map(|project| self.ask(self.read_call(&project, HEAD, "", 0)))
                 .buffered(HEADS_IN_FLIGHT)
                 .map(|answer| reply::page_head(answer?))
                 .collect()
@@ -323,7 +328,10 @@ impl Log for RedisBroker {
     fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
         async move {
             let keys = self.0.keys.project(&project);
-            let script = script::STATE.call(&[&keys.meta, &keys.state]).arg(LOG_FORMAT);
+            let script = script::STATE
+                .call(&[&keys.meta, &keys.state, &keys.log, &keys.ids, &keys.guards])
+                .arg(LOG_FORMAT)
+                .arg(self.clustered());
             let script = match &fields {
                 Fields::All => script.arg("all"),
                 Fields::Named(names) => script.arg("named").arg(names),
@@ -333,8 +341,12 @@ impl Log for RedisBroker {
         .boxed()
     }
 
+    fn place(&self, project: &Project) -> u32 {
+        self.0.nodes.place(&self.0.keys.project(project).meta)
+    }
+
     fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>> {
-        Arc::clone(&self.0.subscriber).subscribe(self.0.keys.channel(&project), sink).boxed()
+        Arc::clone(&self.0.nodes.subscriber).subscribe(self.0.keys.channel(&project), sink).boxed()
     }
 }
 
@@ -347,17 +359,22 @@ impl Index for RedisBroker {
         Arc::new(self.clone())
     }
 
+    fn presences(&self) -> Arc<dyn crate::presence::Presences> {
+        Arc::new(self.clone())
+    }
+
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
             let key = self.0.keys.index(crate::index::shard_of(&project));
-            self.0.commands.command(cmd("SADD").arg(key).arg(project.as_str())).await.map(drop)
+            self.command(&key, cmd("SADD").arg(&key).arg(project.as_str())).await.map(drop)
         }
         .boxed()
     }
 
     fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
         async move {
-            let members = self.0.commands.command(cmd("SMEMBERS").arg(self.0.keys.index(shard))).await;
+            let key = self.0.keys.index(shard);
+            let members = self.command(&key, cmd("SMEMBERS").arg(&key)).await;
             let names = Vec::<String>::from_redis_value(members.map_err(read_error)?)
                 .map_err(|error| ReadError::Malformed(error.to_string()))?;
             let parsed = names.iter().filter_map(|name| match name.parse() {
@@ -401,9 +418,9 @@ impl Index for RedisBroker {
         async move {
             stream::iter(projects)
                 .map(|project| async move {
-                    let mut ask = cmd("HMGET");
-                    ask.arg(self.0.keys.project(&project).meta).arg(&["format", "bytes", "trimmed_bytes"]);
-                    reply::held_bytes(self.0.commands.command(&ask).await.map_err(read_error)?)
+                    let (meta, mut ask) = (self.0.keys.project(&project).meta, cmd("HMGET"));
+                    ask.arg(&meta).arg(&["format", "bytes", "trimmed_bytes"]);
+                    reply::held_bytes(self.command(&meta, &ask).await.map_err(read_error)?)
                 })
                 .buffered(HEADS_IN_FLIGHT)
                 .collect()
@@ -415,35 +432,10 @@ impl Index for RedisBroker {
     fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
             let keys = self.0.keys.project(&project);
-            let call = script::REFUSE.call(&[&keys.log, &keys.meta]).arg(LOG_FORMAT).arg(self.time()).arg(for_ms);
+            let call = script::REFUSE.call(&[&keys.log, &keys.meta]).arg(LOG_FORMAT).arg(self.time());
+            let call = call.arg(for_ms).arg(self.clustered());
             self.call(call).await.map(drop)
         }
         .boxed()
-    }
-}
-
-impl Probe for RedisBroker {
-    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        async move {
-            let links =
-                [(&self.0.commands.up, &self.0.commands.trouble), (&self.0.subscriber.up, &self.0.subscriber.trouble)];
-            if let Some((_, trouble)) = links.into_iter().find(|(up, _)| !*up.borrow()) {
-                return Err(ReadError::Away(trouble.get()));
-            }
-            let wait = self.0.probes.begin();
-            let publish = cmd(PUBLISH).arg(&self.0.probe_channel).arg(wait.nonce).to_owned();
-            self.0.commands.command(&publish).await.map_err(read_error)?;
-            if wait.heard().await { Ok(()) } else { Err(ReadError::Away("the subscriber connection broke".into())) }
-        }
-        .boxed()
-    }
-
-    fn connected(&self) -> watch::Receiver<bool> {
-        self.0.connected.subscribe()
-    }
-
-    fn memory(&self) -> BoxFuture<'_, Result<MemoryUse, ReadError>> {
-        async move { reply::memory(self.0.commands.command(cmd("INFO").arg("memory")).await.map_err(read_error)?) }
-            .boxed()
     }
 }

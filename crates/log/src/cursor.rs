@@ -3,12 +3,15 @@
 
 use tidings_protocol::entry::{Entry, ForkKind, ForkNote};
 use tidings_protocol::frames::SnapshotWish;
-use tidings_protocol::gap::{Gap, GapCause};
-use tidings_protocol::head::{Head, Located};
-use tidings_protocol::position::{Branch, Position};
+use tidings_protocol::gap::{Gap, GapCause, deletes_project};
+use tidings_protocol::head::{FORKS_MAX, Head, Located};
+use tidings_protocol::position::Position;
 use tidings_protocol::wire;
 
 use crate::topic::heard::{HEARD_MS, Heard};
+
+/// Branches that a cursor remembers: all that a head lists, and as many of histories that are gone.
+const OLD_MAX: usize = 2 * FORKS_MAX;
 
 /// A reader's place in a log.
 #[derive(Debug, Clone)]
@@ -17,8 +20,8 @@ pub struct Cursor {
     at: Position,
     /// The last position that the reader was told.
     told: Position,
-    /// How far it had read each branch that was closed since.
-    old: Vec<(Branch, u64)>,
+    /// How far it had read each branch that was closed since, also of histories that are gone.
+    old: Vec<Position>,
     follows_snapshots: bool,
     /// A snapshot is due when the cursor reaches the head.
     snapshot_due: bool,
@@ -101,7 +104,6 @@ impl Cursor {
                 if let Some(fork) = head.closing(self.at.branch) {
                     self.at = fork.survived;
                 }
-                self.old.retain(|(branch, _)| head.closing(*branch).is_some());
                 Relocated::Here
             }
             Located::Ahead => Relocated::Ahead,
@@ -109,10 +111,33 @@ impl Cursor {
         }
     }
 
+    /// The cursor's branch is unknown: a failover took the fork that began it, too. Goes on behind what is left of the newest
+    /// branch that the reader had been on and this history knows, where that fork's successor is told. False: it knows none.
+    pub fn go_back(&mut self, head: &Head) -> bool {
+        let left = |old: &Position| match head.locate(*old) {
+            Located::At(_) => Some(*old),
+            Located::Cut(_) => head.closing(old.branch).map(|fork| fork.survived),
+            Located::Ahead | Located::Unknown => None,
+        };
+        if head.locate(self.at) != Located::Unknown {
+            return false;
+        }
+        let Some(newest) = self.old.iter().filter_map(left).max_by_key(Position::n) else { return false };
+        self.remember(self.at);
+        self.at = newest;
+        true
+    }
+
     fn remember(&mut self, position: Position) {
-        match self.old.iter_mut().find(|(branch, _)| *branch == position.branch) {
-            Some((_, n)) => *n = (*n).max(position.n()),
-            None => self.old.push((position.branch, position.n())),
+        match self.old.iter_mut().find(|old| old.branch == position.branch) {
+            Some(old) if old.n() < position.n() => *old = position,
+            Some(_) => {}
+            None => {
+                if self.old.len() >= OLD_MAX {
+                    self.old.remove(0);
+                }
+                self.old.push(position);
+            }
         }
     }
 
@@ -144,7 +169,9 @@ impl Cursor {
         let crossed = |fork: &&tidings_protocol::head::Fork| self.at.n() < fork.from.n() && fork.from.n() <= resume.n();
         let forks: Vec<_> = head.forks.iter().filter(crossed).copied().collect();
         let before = next(resume);
-        if forks.iter().any(|fork| fork.kind == ForkKind::Deleted) {
+        // Of one that was put back the rest is told where it stands.
+        let deleted = forks.iter().any(|fork| fork.kind == ForkKind::Deleted) || head.is_deleted(self.at);
+        if deleted {
             let gap =
                 Gap { after: self.told, before, cause: GapCause::Deleted, lost: None, certain: true, position: resume };
             return vec![self.gap(gap)];
@@ -165,12 +192,15 @@ impl Cursor {
         let cut = self.told.branch != self.at.branch || self.told.n() > self.at.n();
         let doubtful =
             head.forks.iter().any(|fork| fork.kind == ForkKind::Failover && fork.from.ms() + HEARD_MS >= self.at.ms());
-        let lost = resume.n() - self.at.n() - forks.len() as u64;
+        // Forks that meta has forgotten look like events: then nobody can count.
+        let counts =
+            self.at.branch == head.branch || head.closing(self.at.branch).is_some() || head.forks.len() < FORKS_MAX;
+        let lost = counts.then(|| resume.n() - self.at.n() - forks.len() as u64);
         gaps.push(self.gap(Gap {
             after: self.told,
             before,
             cause: GapCause::Trimmed,
-            lost: Some(lost),
+            lost,
             certain: !cut && !doubtful,
             position: resume,
         }));
@@ -189,6 +219,13 @@ impl Cursor {
             certain: false,
             position,
         })
+    }
+
+    /// The project's deletion, which a fork took, was put back here: what was before it first stood is gone, wherever the
+    /// reader is.
+    pub fn project_deleted(&mut self, position: Position) -> Gap {
+        let (after, cause) = (Position::ZERO, GapCause::Deleted);
+        self.gap(Gap { after, before: position, cause, lost: None, certain: true, position })
     }
 
     /// A session was deleted: who follows snapshots is due one without it.
@@ -219,7 +256,12 @@ impl Cursor {
             was = was.or(Some(*old));
             seen |= self.had(*old);
         }
-        if seen && self.fresh_at.is_none() { Verdict::Skip } else { Verdict::Tell { was, seen } }
+        // What the project's deletion takes may be more here than where it was first told.
+        if seen && self.fresh_at.is_none() && !deletes_project(event) {
+            Verdict::Skip
+        } else {
+            Verdict::Tell { was, seen }
+        }
     }
 
     /// Whether the reader had read some of this entry when a fork took it, and now it is back.
@@ -229,7 +271,7 @@ impl Cursor {
 
     /// Has this reader been told what stood there?
     fn had(&self, position: Position) -> bool {
-        self.old.iter().any(|(branch, n)| *branch == position.branch && position.n() <= *n)
+        self.old.iter().any(|old| old.branch == position.branch && position.n() <= old.n())
     }
 
     /// Where a reader stands in an entry: the index of the first event behind the cursor.

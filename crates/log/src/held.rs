@@ -11,6 +11,7 @@ use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 
 use crate::encoding::{Encoding, SLOTS};
+use crate::traced::Traced;
 
 /// An entry and its encodings. Never `Body::Elsewhere`.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Held {
     private: bool,
     /// Some event stood elsewhere before a fork.
     healed: bool,
+    /// Some event is of a sampled trace.
+    traced: Option<Box<Traced>>,
     encodings: [OnceLock<Frames>; SLOTS],
 }
 
@@ -67,6 +70,7 @@ impl Held {
             bytes: bytes + EVENT_OVERHEAD_BYTES,
             private,
             healed,
+            traced: Traced::of(events),
             entry,
             encodings: Default::default(),
         })
@@ -106,6 +110,11 @@ impl Held {
     /// Whether each event is for everyone and stands here for the first time, so that nobody needs a second look.
     pub fn is_plain(&self) -> bool {
         !self.private && !self.healed
+    }
+
+    /// What is kept for the spans of its deliveries; none: nothing of it is traced.
+    pub fn traced(&self) -> Option<&Traced> {
+        self.traced.as_deref()
     }
 
     /// The event frames in this encoding; made by the first who asks.

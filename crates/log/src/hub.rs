@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -61,6 +61,17 @@ struct Inner {
     pages: Arc<Pages>,
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Events that topics told which have ended since somebody last asked.
+    told_by_ended: AtomicU64,
+}
+
+/// What happened in a hub since somebody last asked.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Of each topic: its project, its readers now, and the events that they were told since.
+    pub topics: Vec<(Project, usize, u64)>,
+    /// Events that were told by topics which have ended since.
+    pub others: u64,
 }
 
 struct Kept {
@@ -116,7 +127,15 @@ impl Hub {
     /// A hub over this broker; [`Hub::run`] is its upkeep.
     pub fn new(broker: Arc<dyn Broker>, settings: HubSettings, tasks: TaskTracker, metrics: Metrics) -> Hub {
         let pages = Pages::new(broker.clone(), settings.pages_bytes_max, tasks.clone(), metrics.clone());
-        Hub(Arc::new(Inner { broker, settings, topics: Mutex::default(), pages, tasks, metrics }))
+        Hub(Arc::new(Inner {
+            broker,
+            settings,
+            topics: Mutex::default(),
+            pages,
+            tasks,
+            metrics,
+            told_by_ended: AtomicU64::new(0),
+        }))
     }
 
     /// The topic of a project, made when it is not there. It starts by itself; see [`Topic::started`].
@@ -170,6 +189,7 @@ impl Hub {
     /// A topic that left the map ends.
     fn end(&self, topic: &Topic) {
         topic.stop();
+        self.0.told_by_ended.fetch_add(topic.take_told(), Ordering::Relaxed);
         self.0.pages.forget(topic.project());
         self.0.metrics.topics.dec();
     }
@@ -177,6 +197,14 @@ impl Hub {
     /// The topic of a project, if somebody uses it already.
     pub fn existing(&self, project: &Project) -> Option<TopicHandle> {
         self.0.topics.lock().get(project).map(|kept| TopicHandle::new(kept.topic.clone()))
+    }
+
+    /// What happened since the last call. One caller at a time gets each event.
+    pub fn traffic(&self) -> Traffic {
+        let topics = self.0.topics.lock();
+        let of = |kept: &Kept| (kept.topic.project().clone(), kept.topic.readers(), kept.topic.take_told());
+        let others = self.0.told_by_ended.swap(0, Ordering::Relaxed);
+        Traffic { topics: topics.values().map(of).collect(), others }
     }
 
     /// The broker that all topics read from.

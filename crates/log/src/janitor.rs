@@ -4,9 +4,15 @@
 //! rounds, a bounded step each in turn. When the store runs short of memory, it looks first after those that take more than
 //! their share. The lease only saves work: a step compares what it read with what it writes over, so that two
 //! janitors, or one that was cut off for a while, do no harm. It owns no truth: what it caches can be read again.
+//!
+//! It never takes a project out of the index, not even one that was deleted and is empty. An ingest enters a project once,
+//! before its first append, and remembers that it did; the index and the log lie apart, so no step could look at both. What
+//! such an ingest appended behind a removal would be trimmed by nobody. To be safe, ingests would have to enter again and
+//! again, and a removal to wait for longer than the slowest of them takes; a name and a look every round cost less.
 
 mod activity;
 mod cache;
+mod measured;
 pub mod metrics;
 mod plan;
 mod pressure;
@@ -21,7 +27,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_broker::{Broker, INDEX_SHARDS, Retention, index};
+use tidings_broker::{Broker, DedupeWindow, INDEX_SHARDS, Retention, index};
 use tidings_protocol::fold::StateLimits;
 use tidings_protocol::project::Project;
 use tokio::time::Instant;
@@ -29,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use activity::Activity;
 use cache::Cache;
+pub use measured::{Figures, Measured};
 pub use metrics::Metrics;
 use plan::{Plan, Work};
 use pressure::{LOOK_EVERY, Pressure};
@@ -65,6 +72,8 @@ pub struct Settings {
     pub cache_bytes_max: usize,
     /// Percent of the store's memory limit above which memory is short.
     pub memory_watermark_percent: u64,
+    /// In what window writers have retries recognised.
+    pub dedupe: DedupeWindow,
 }
 
 /// Percent of the store's memory limit above which memory is short, unless a setting says otherwise.
@@ -78,6 +87,7 @@ impl Settings {
             limits: StateLimits::default(),
             cache_bytes_max: 32 * 1024 * 1024,
             memory_watermark_percent: MEMORY_WATERMARK_PERCENT,
+            dedupe: DedupeWindow::default(),
         }
     }
 }
@@ -96,11 +106,14 @@ pub struct Janitor {
     queue: Queue,
     pressure: Pressure,
     cache: Cache,
+    measured: Measured,
 }
 
 impl Janitor {
     /// A janitor that holds no lease yet.
     pub fn new(broker: Arc<dyn Broker>, settings: Settings, activity: Activity, metrics: Metrics) -> Janitor {
+        // Until something is measured.
+        metrics.on_window(Duration::from_millis(settings.dedupe.ms));
         Janitor {
             broker,
             settings,
@@ -113,7 +126,13 @@ impl Janitor {
             queue: Queue::default(),
             pressure: Pressure::default(),
             cache: Cache::new(settings.cache_bytes_max),
+            measured: Measured::default(),
         }
+    }
+
+    /// What it will measure of the logs that it folds.
+    pub fn measured(&self) -> Measured {
+        self.measured.clone()
     }
 
     /// The same, with a retention for each project.
@@ -181,7 +200,8 @@ impl Janitor {
             }
         }
         self.plan.keep(seen);
-        self.metrics.on_round(behind, held);
+        let window = self.measured.shortest_window().unwrap_or(Duration::from_millis(self.settings.dedupe.ms));
+        self.metrics.on_round(behind, held, window);
     }
 
     /// Notes the projects in which much was appended since the last look.

@@ -12,6 +12,7 @@ mod registration;
 pub mod ring;
 pub mod snapshot;
 pub mod topic;
+pub mod traced;
 pub mod viewer;
 pub mod wake;
 pub mod writer;

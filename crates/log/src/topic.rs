@@ -48,13 +48,14 @@ pub struct Topic {
     /// Readers and lingering handles; the hub drops a topic at zero.
     uses: AtomicUsize,
     snapshots: Snapshots,
-    incomplete_before: Mutex<Option<Position>>,
     started: watch::Sender<bool>,
     stop: CancellationToken,
     pages: Arc<Pages>,
     broker: Arc<dyn Broker>,
     writer: Arc<str>,
     metrics: Metrics,
+    /// Events told to readers since somebody last asked.
+    told: AtomicU64,
     heard_at: Mutex<Instant>,
 }
 
@@ -98,13 +99,13 @@ impl Topic {
             ask: Notify::new(),
             uses: AtomicUsize::new(0),
             snapshots: Snapshots::default(),
-            incomplete_before: Mutex::new(None),
             started: watch::Sender::new(false),
             stop: CancellationToken::new(),
             pages,
             broker,
             writer,
             metrics,
+            told: AtomicU64::new(0),
             heard_at: Mutex::new(Instant::now()),
         })
     }
@@ -137,6 +138,22 @@ impl Topic {
     /// Its counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// So many events were told to a reader.
+    pub(crate) fn on_told(&self, events: u64) {
+        self.metrics.deliveries.inc_by(events);
+        self.told.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// How many events were told to readers since the last call.
+    pub(crate) fn take_told(&self) -> u64 {
+        self.told.swap(0, Ordering::Relaxed)
+    }
+
+    /// How many readers it has.
+    pub(crate) fn readers(&self) -> usize {
+        self.readers.len()
     }
 
     /// Waits until the topic knows its log. Pending while the store is away.
@@ -207,7 +224,7 @@ impl Topic {
             // Encoding a big state takes a while: others read the machine meanwhile.
             let mut json = Vec::new();
             state.snapshot_json(&mut json);
-            Ok(Made::New(Snapshot::new(position, *self.incomplete_before.lock(), json.into())))
+            Ok(Made::New(Snapshot::new(position, state.incomplete_before(), json.into())))
         });
         match made {
             Ok(snapshot) => Snapshotted::Here(snapshot),

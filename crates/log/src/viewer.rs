@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tidings_protocol::filter::Filter;
 use tidings_protocol::frames::{Lag, Marks, SnapshotWish};
-use tidings_protocol::gap::{Gap, GapCause, deletes_session};
+use tidings_protocol::gap::{Gap, GapCause, deletes_project, deletes_session};
 use tidings_protocol::grant::{Grant, visible};
 use tidings_protocol::position::Position;
 use tidings_protocol::wire;
@@ -19,12 +19,17 @@ use crate::cursor::{Cursor, Relocated, Verdict};
 use crate::encoding::Encoding;
 use crate::held::Held;
 use crate::hub::TopicHandle;
+use crate::metrics::Resumed;
 use crate::pages::{Meet, PageHeld};
 use crate::topic::Snapshotted;
 use crate::topic::machine::Machine;
 use crate::wake::Wake;
 
 mod lagging;
+mod measured;
+
+use measured::Measured;
+pub use measured::Sample;
 
 /// Where one pull puts what it takes, and how much it may take.
 pub struct Pull<'a> {
@@ -88,6 +93,7 @@ pub struct Viewer {
     page: Option<BoxFuture<'static, Arc<PageHeld>>>,
     /// The topic does not know the cursor's place: wait until this many reads were begun and done before believing it.
     ahead_until: Option<u64>,
+    measured: Measured,
 }
 
 /// What a look at the topic found.
@@ -104,6 +110,7 @@ impl Viewer {
     /// A viewer of a topic that has started; `wake` is woken whenever there is news.
     pub fn new(topic: TopicHandle, wants: Wants, wake: Arc<Wake>) -> Viewer {
         let key = topic.add_reader(wake);
+        topic.metrics().subscriptions.inc();
         Viewer {
             cursor: Cursor::new(wants.at, wants.snapshot),
             newcomer: wants.newcomer,
@@ -113,8 +120,14 @@ impl Viewer {
             key,
             page: None,
             ahead_until: None,
+            measured: Measured::default(),
             topic,
         }
+    }
+
+    /// It is of a reader that comes back: how it goes on from its position is counted once, when that is known.
+    pub fn resumes(&mut self) {
+        self.measured.resuming = true;
     }
 
     /// The topic.
@@ -148,6 +161,7 @@ impl Viewer {
             match self.step(page, pull) {
                 Step::Moved => {}
                 Step::Behind => {
+                    self.fall_behind();
                     let pages = self.topic.pages().clone();
                     self.page = Some(pages.after(self.topic.project().clone(), self.cursor.at().id).boxed());
                 }
@@ -183,6 +197,7 @@ impl Viewer {
                 return self.wait_or_reset(&machine, pull);
             }
             if !self.cursor.wants_snapshot() {
+                self.reach_head();
                 return Step::Idle;
             }
         }
@@ -191,6 +206,7 @@ impl Viewer {
             Relocated::Ahead | Relocated::Unknown => return self.wait_or_reset(&machine, pull),
         }
         if self.cursor.at() == machine.position() {
+            self.reach_head();
             if !self.cursor.wants_snapshot() {
                 return Step::Idle;
             }
@@ -204,7 +220,9 @@ impl Viewer {
                 return self.tell_snapshot(pull);
             }
             let lagging = self.lag == Lag::Compact && machine.ring().lags(place.entry, lagging::LAG_BYTES);
+            self.catch_up();
             self.deliver(machine.ring().from(place.entry), &machine, lagging, pull);
+            self.resumed(Resumed::Exact);
             return Step::Moved;
         }
         match page {
@@ -253,18 +271,27 @@ impl Viewer {
                 return Step::Idle;
             }
         }
+        self.measured.replaying = true;
         self.deliver(page.entries.iter(), machine, self.lag == Lag::Compact, pull);
+        self.measured.replaying = false;
+        self.resumed(Resumed::Exact);
         if self.cursor.at() == at {
             // Nothing here that may be told yet: the page reaches beyond the topic, or ends at the cursor.
             self.topic.ask_read();
             return Step::Idle;
         }
+        // Whoever was told something is told of a fork as well: its snapshot does not stand for that.
+        self.newcomer = false;
         Step::Moved
     }
 
     /// The cursor's place is in no history that is left: it goes on at the head.
     fn reset(&mut self, machine: &Machine, pull: &mut Pull<'_>) -> Step {
+        if self.cursor.go_back(machine.head()) {
+            return Step::Moved;
+        }
         let gap = self.cursor.reset(machine.head());
+        self.resumed(Resumed::Reset);
         self.tell_gap(&gap, pull);
         Step::Moved
     }
@@ -289,7 +316,11 @@ impl Viewer {
             } else if lagging {
                 self.deliver_compacted(held, &mut entries, machine, top, pull);
             } else {
+                let before = pull.out.len();
                 self.deliver_entry(held, machine, top, pull);
+                if held.traced().is_some() && pull.out.len() > before {
+                    self.note_traced(held);
+                }
             }
         }
     }
@@ -306,7 +337,7 @@ impl Viewer {
         if clear && held.is_plain() && self.filter.is_open() && news {
             let frames = held.frames(pull.encoding);
             let fit = frames.fit(start, pull.bytes_left).min(end).min(start.saturating_add(pull.events_left));
-            self.topic.metrics().deliveries.inc_by((fit - start) as u64);
+            self.on_told((fit - start) as u64, entry.position_of(start), held.events().get(start));
             pull.push(frames.slice(start..fit), fit - start);
             if fit < end {
                 // The rest of the entry comes before anything behind it, however little would still fit.
@@ -340,6 +371,10 @@ impl Viewer {
         };
         self.cursor.advance(position);
         let Verdict::Tell { was, seen } = verdict else { return };
+        if deletes_project(event) {
+            let gap = self.cursor.project_deleted(position);
+            return self.tell_gap(&gap, pull);
+        }
         if was.is_none() && !seen {
             pull.push(held.frames(pull.encoding).slice(index..index + 1), 1);
         } else {
@@ -348,7 +383,7 @@ impl Viewer {
             pull.encoding.event(held.project(), position, event, marks, &mut frame);
             pull.push(frame.into(), 1);
         }
-        self.topic.metrics().deliveries.inc();
+        self.on_told(1, position, Some(event));
         self.cursor.told();
         if deletes_session(event) {
             self.cursor.session_deleted();
@@ -365,6 +400,7 @@ impl Viewer {
         pull.encoding.gap(self.topic.project(), gap, &mut frame);
         pull.push(frame.into(), 1);
         self.topic.metrics().on_gap(gap.cause);
+        self.resumed(Resumed::Gap);
     }
 
     fn tell_snapshot(&mut self, pull: &mut Pull<'_>) -> Step {
@@ -383,6 +419,8 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
+        self.catch_up();
+        self.topic.metrics().subscriptions.dec();
         self.topic.remove_reader(self.key);
     }
 }

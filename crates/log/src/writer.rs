@@ -21,9 +21,9 @@ mod waits;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tidings_broker::{Broker, DedupeWindow, ReadError, Wait};
@@ -35,13 +35,14 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::janitor::Activity;
-use budget::{Budget, Share};
+use budget::{Budget, Commons, Share};
 use draw::deletion_event;
 pub use item::{Item, Jumps, Slot};
 use lane::{Lane, Request};
 pub use machine::{Failure, Outcome};
 use machine::{Keep, Machine};
 pub use metrics::Metrics;
+use probe::Sightings;
 pub use waits::Waits;
 
 /// How long a request waits for its answer unless its caller says otherwise.
@@ -70,7 +71,8 @@ pub struct Settings {
     pub projects_max: usize,
     /// How long what was acknowledged is kept to be put back after a fork (docs/log.md L9).
     pub healing_time: Duration,
-    /// Bytes that are kept to be put back, in all projects; one may take three quarters of them.
+    /// Bytes that are kept to be put back, in all projects; one may take three quarters of them. When they get short, the
+    /// oldest of those leave who keep more than an even part.
     pub healing_bytes_max: usize,
 }
 
@@ -93,6 +95,22 @@ impl Settings {
     #[must_use]
     pub fn answer_within(self, response_timeout: Duration) -> Settings {
         Settings { answer_max: self.answer_max.max(response_timeout.saturating_add(ANSWER_SLACK)), ..self }
+    }
+}
+
+/// When the store was called for a request: the call that settled the last of its events.
+#[derive(Debug, Default)]
+pub struct Called(OnceLock<(SystemTime, SystemTime)>);
+
+impl Called {
+    /// First sending and answer; none: no call was answered.
+    pub fn times(&self) -> Option<(SystemTime, SystemTime)> {
+        self.0.get().copied()
+    }
+
+    fn set(&self, sent_at: Instant) {
+        let now = SystemTime::now();
+        let _ = self.0.set((now - sent_at.elapsed(), now));
     }
 }
 
@@ -145,9 +163,10 @@ struct Shared {
     draining: AtomicBool,
     total: Arc<Budget>,
     /// Bytes kept to be put back.
-    kept: Arc<Budget>,
+    kept: Arc<Commons>,
     activity: Activity,
     lanes: Mutex<HashMap<Project, Arc<Entry>, foldhash::fast::RandomState>>,
+    sightings: Sightings,
     /// No forgotten writer used a higher number.
     number_floor: AtomicU64,
     began: Instant,
@@ -214,9 +233,10 @@ impl Writers {
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             total,
-            kept: Budget::new(settings.healing_bytes_max),
+            kept: Commons::new(settings.healing_bytes_max),
             activity,
             lanes: Mutex::default(),
+            sightings: Sightings::default(),
             number_floor: AtomicU64::new(0),
             began: Instant::now(),
         };
@@ -233,6 +253,17 @@ impl Writers {
         project: &Project,
         events: impl AsRef<[wire::Event]>,
         options: Options,
+    ) -> Result<Vec<Outcome>, SubmitError> {
+        self.submit_timed(project, events, options, None).await
+    }
+
+    /// As [`Writers::submit`], and tells `called` when the store was called, for traces.
+    pub async fn submit_timed(
+        &self,
+        project: &Project,
+        events: impl AsRef<[wire::Event]>,
+        options: Options,
+        called: Option<Arc<Called>>,
     ) -> Result<Vec<Outcome>, SubmitError> {
         let shared = &self.shared;
         let count = events.as_ref().len();
@@ -263,7 +294,8 @@ impl Writers {
             return refuse(Failure::Busy);
         };
         let (reply, answer) = oneshot::channel();
-        if let Some(parked) = entry.lane.push(Request { items, wait, deadline: options.deadline, reply, share }) {
+        if let Some(parked) = entry.lane.push(Request { items, wait, deadline: options.deadline, reply, called, share })
+        {
             shared.tasks.spawn(lane::run(shared.clone(), entry.lane.clone(), parked));
         }
         drop(entry);
@@ -272,12 +304,17 @@ impl Writers {
 
     /// Deletes all that a project holds (docs/log.md L19), in its order among what is submitted: what was before is gone,
     /// what comes after lives. Answers where the deletion stands; [`Position::ZERO`]: there was nothing to delete.
+    ///
+    /// A log that is not there may have been lost a moment ago, and whoever keeps its events will put them back. So while the
+    /// store is not known to be the same for [`Settings::healing_time`], the deletion is written all the same, and they
+    /// learn of it.
     pub async fn delete_project(&self, project: &Project, options: Options) -> Result<Position, Failure> {
         self.delete(project, deletion_event(None), options).await
     }
 
     /// Deletes what a session said and was until now (docs/log.md L19). Answers where the deletion stands;
-    /// [`Position::ZERO`]: the project was never written to.
+    /// [`Position::ZERO`]: the project was never written to. While that cannot be known, since its log may have been lost a
+    /// moment ago, [`Failure::Unsettled`].
     pub async fn delete_session(
         &self,
         project: &Project,
@@ -291,7 +328,15 @@ impl Writers {
         // A project that never was is not born to be deleted, unless this process knows better than the store.
         if !self.knows(project) {
             match self.shared.broker.heads(vec![project.clone()]).await.pop() {
-                Some(Ok(head)) if !head.is_born() => return Ok(Position::ZERO),
+                Some(Ok(head)) if !head.is_born() => {
+                    let (shared, place) = (&self.shared, self.shared.broker.place(project));
+                    let same_for = shared.sightings.seen(place, &head.incarnation, shared.now());
+                    match (same_for >= shared.settings.healing_time, event.session.is_empty()) {
+                        (true, _) => return Ok(Position::ZERO),
+                        (false, true) => {}
+                        (false, false) => return Err(Failure::Unsettled),
+                    }
+                }
                 Some(Err(ReadError::NewerFormat(format))) => return Err(Failure::NewerFormat(format)),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(Failure::Away),

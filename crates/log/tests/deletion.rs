@@ -135,3 +135,43 @@ async fn a_deleted_session_is_gone_from_state_and_lives_again() {
     let last = told.last().expect("a snapshot");
     assert!(last.contains(r#""title":"e2""#), "{last}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_is_put_back_leaves_what_came_since_the_fork() {
+    for ring in [BIG_RING, SMALL_RING] {
+        let mut world = World::new(ring);
+        let mut plain = world.viewer(Position::ZERO).await;
+        let mut follows = world.viewer_with(Position::ZERO, Lag::Full, SnapshotWish::Now, Filter::default()).await;
+        world.append(vec![stateful("e1")]).await;
+        let kept = world.append(vec![stateful("e2")]).await;
+        plain.until("E e2").await;
+        follows.until("S ").await;
+        // The fork takes a deletion that stood behind all of this branch.
+        let behind = Position::new(0, 1_000, kept[0].branch);
+        world.broker.inner.set_incarnation("another");
+        let other = wire::Event { session: "other".into(), ..stateful("e3") };
+        world.append(vec![other]).await;
+        let put_back = wire::Event { was: vec![kept[0].back(0).to_string()], ..stateful("old") };
+        world.append(vec![put_back]).await;
+        plain.until("E e3").await;
+        let at = world.delete_project_again(behind).await;
+        world.append(vec![event("end")]).await;
+        let told = plain.until("E end").await;
+        assert!(told.iter().any(|line| line.starts_with("G deleted ") && line.contains(&at.to_string())), "{told:?}");
+        let told = follows.until_any(&["S "]).await;
+        let told = if told.iter().any(|line| line.contains("G deleted")) { told } else { follows.until("S ").await };
+        let state = told.last().expect("a snapshot");
+        assert!(state.contains("e3") && !state.contains("e2") && !state.contains("old"), "{state}");
+        // Whoever comes later finds the same, on a gateway that was not there, too.
+        for world in [&world, &World::sharing(&world, ring)] {
+            let mut late = world.viewer(Position::ZERO).await;
+            let told = late.until("E end").await;
+            assert!(told.iter().any(|line| line.starts_with("G deleted 0-0 ")), "{told:?}");
+            assert_eq!(ids(&told), ["e3", "end"], "{told:?}");
+            let mut joins = world.viewer_with(Position::ZERO, Lag::Full, SnapshotWish::Now, Filter::default()).await;
+            let told = joins.until("S ").await;
+            let state = told.last().expect("a snapshot");
+            assert!(state.contains("e3") && !state.contains("e2") && !state.contains("old"), "{state}");
+        }
+    }
+}

@@ -320,3 +320,29 @@ async fn a_lagging_viewer_that_asked_for_it_gets_its_backlog_compacted() {
     world.append(vec![event("live")]).await;
     assert_eq!(ids(&viewer.until("E live").await), ["live"], "it keeps up again");
 }
+
+/// Its place is behind what was lost: that was told before it came, so nobody owes it that (promise 1). What it was not told
+/// behind its place it gets.
+#[tokio::test(start_paused = true)]
+async fn who_came_behind_what_a_fork_took_is_told_what_was_behind_its_place_alone() {
+    let mut world = World::new(BIG_RING);
+    world.say(2).await;
+    let older = world.broker.inner.copy(&world.project);
+    let lost = world.say(2).await;
+    let mut newcomer = world.viewer(lost[1]).await;
+    let behind = world.say(1).await;
+    world.broker.inner.restore(&world.project, older);
+    world.broker.inner.set_incarnation("another");
+    let healed = |id: &str, at: Position| wire::Event { was: vec![at.to_string()], ..event(id) };
+    let put_back = vec![healed("e3", lost[0]), healed("e4", lost[1]), healed("e5", behind[0])];
+    world.append(put_back).await;
+    world.say(1).await;
+    let told = newcomer.until("E e6").await;
+    // It may have heard the third one before the fork.
+    let told: Vec<&str> = ids(&told).into_iter().filter(|id| *id != "e5").collect();
+    assert_eq!(told, ["e6"]);
+    let mut late = world.viewer(lost[1]).await;
+    assert_eq!(ids(&late.until("E e6").await), ["e5", "e6"]);
+    let mut before = world.viewer(lost[0]).await;
+    assert_eq!(ids(&before.until("E e6").await), ["e4", "e5", "e6"]);
+}

@@ -15,7 +15,10 @@ fn main() {
     let own = |name: &str, pattern: &str| OwnRule { name: name.into(), pattern: pattern.into() };
     let sets = [
         ("built-in", Redactor::new(true, &[])),
-        ("built-in and two own", Redactor::new(true, &[own("ticket", r"T-\d+"), own("mail", r"(?i)[\w.]+@[\w.]+")])),
+        (
+            "built-in and two own",
+            Redactor::new(true, &[own("ticket", r"T-\d+"), own("mail", r"(?i)[a-z0-9._]+@[a-z0-9._]+")]),
+        ),
     ];
     let texts = [
         ("prose", "tokens and words, one after the other: nothing to hide. "),

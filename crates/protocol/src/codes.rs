@@ -51,7 +51,7 @@ error_codes! {
     /// `data` nests deeper than allowed.
     DataTooDeep = "data_too_deep", 422, never, "JSON is nested too deeply";
     /// As many sessions as may be were deleted while their events are still in the log.
-    DeletionsFull = "deletions_full", 503, again, "Too many deleted sessions";
+    DeletionsFull = "deletions_full", 409, again, "Too many deleted sessions";
     /// The service is about to stop.
     Draining = "draining", 503, again, "The service is shutting down";
     /// A field occurs twice.
@@ -276,12 +276,13 @@ mod tests {
         assert_eq!(ErrorCode::parse("nonsense"), None);
     }
 
-    /// A service's own troubles pass; what is wrong with a request stays wrong.
+    /// A service's own troubles pass, and so does what retention ends; what is wrong with a request stays wrong.
     #[test]
     fn only_passing_troubles_are_retryable() {
         for code in ErrorCode::ALL {
             let passing = code.http_status() >= 500
-                || matches!(code, ErrorCode::RequestTimeout | ErrorCode::LineCut | ErrorCode::RateLimited);
+                || matches!(code, ErrorCode::RequestTimeout | ErrorCode::LineCut | ErrorCode::RateLimited)
+                || matches!(code, ErrorCode::DeletionsFull);
             assert_eq!(code.is_retryable(), passing, "{code}");
         }
     }

@@ -23,6 +23,7 @@ pub use limits::StateLimits;
 
 use crate::entry::{Body as EntryBody, Entry, ForkKind, ForkNote};
 use crate::gap::deletes_session;
+use crate::head::Head;
 use crate::position::{Branch, Position};
 use crate::wire;
 use body::Write;
@@ -42,6 +43,7 @@ pub struct State {
     expire_at_ms: u64,
     /// Of all live sessions.
     bytes: usize,
+    incomplete_before: Option<Position>,
     changes: Changes,
 }
 
@@ -98,6 +100,7 @@ impl State {
             gone: Arc::default(),
             expire_at_ms: u64::MAX,
             bytes: 0,
+            incomplete_before: None,
             // A checkpoint without the project's own field could not be read again.
             changes: Changes { project: true, ..Changes::default() },
         }
@@ -138,6 +141,20 @@ impl State {
         }
     }
 
+    /// The same, without the events that were deleted with the whole project as this head of the log knows it
+    /// ([`Head::deletes`]).
+    pub fn apply_visible(&mut self, entry: &Entry, head: &Head) {
+        let EntryBody::Events(events) = &entry.body else { return self.apply(entry) };
+        for (index, event) in events.iter().enumerate() {
+            let position = entry.position_of(index);
+            if head.deletes(position, event) {
+                self.skip(position);
+            } else {
+                self.apply_event(position, event);
+            }
+        }
+    }
+
     /// Folds one event. Like [`State::apply`] for who has events one by one, without their entries.
     pub fn apply_event(&mut self, position: Position, event: &wire::Event) {
         if position.n() <= self.position.n() {
@@ -174,8 +191,22 @@ impl State {
     }
 
     /// Goes on behind what the log lost before it was folded (trimmed without a checkpoint): everything up to `position` is
-    /// taken for passed. A position that was passed already changes nothing.
+    /// taken for passed, and missing from then on ([`State::incomplete_before`]). A position that was passed already
+    /// changes nothing.
     pub fn skip_to(&mut self, position: Position) {
+        if position.n() > self.position.n() {
+            self.incomplete_before = Some(position);
+        }
+        self.skip(position);
+    }
+
+    /// What was trimmed without a fold: events up to here may be missing from the state, for as long as the project lives.
+    pub fn incomplete_before(&self) -> Option<Position> {
+        self.incomplete_before
+    }
+
+    /// Passes what no state holds.
+    fn skip(&mut self, position: Position) {
         if position.n() > self.position.n() {
             self.advance(position);
         }
@@ -190,6 +221,7 @@ impl State {
                 self.remove(&session);
             }
             self.project = Arc::default();
+            self.incomplete_before = None;
             self.gone = Arc::default();
             self.changes.gone = true;
         }

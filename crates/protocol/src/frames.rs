@@ -78,6 +78,9 @@ pub struct Subscribe {
     /// Whether to send a snapshot, and a fresh one after each gap.
     #[serde(default)]
     pub snapshot: SnapshotWish,
+    /// Whether to be told who is there.
+    #[serde(default)]
+    pub presence: bool,
     /// Echoed.
     #[serde(default, rename = "ref")]
     pub reference: Option<String>,

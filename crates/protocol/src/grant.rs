@@ -106,6 +106,17 @@ impl Grant {
         self.scopes(project).contains(scope)
     }
 
+    /// The projects in which the credential itself lets it do this, if it names them one by one; `None`: some of its rights
+    /// are for all projects, or for all of one beginning.
+    pub fn named(&self, scope: Scope) -> Option<Vec<Project>> {
+        let rights = self.held.own.iter().filter(|right| right.scopes.contains(scope));
+        let name = |right: &Right| match &right.projects {
+            ProjectPattern::Exact(project) => Some(project.clone()),
+            ProjectPattern::Any | ProjectPattern::Prefix(_) => None,
+        };
+        rights.map(name).collect()
+    }
+
     /// May it know that this project exists? Whoever may do anything there may.
     pub fn visible(&self, project: &Project) -> bool {
         self.scopes(project) != Scopes::NONE
@@ -189,6 +200,15 @@ mod tests {
         assert_eq!(grant.scopes(&project("dawn")), "approve".parse().expect("scopes"));
         assert!(grant.visible(&project("dawn")) && !grant.may_read(&project("dawn")));
         assert!(!grant.visible(&project("other")));
+    }
+
+    #[test]
+    fn projects_are_named_where_no_pattern_is_among_them() {
+        let grant =
+            Grant::new("a", Holder::Token, vec![right("demo", "read"), right("x", "read"), right("d*", "work")]);
+        assert_eq!(grant.named(Scope::Read), Some(vec![project("demo"), project("x")]));
+        assert_eq!((grant.named(Scope::Work), grant.named(Scope::Admin)), (None, Some(vec![])));
+        assert_eq!(Grant::open("v").named(Scope::Read), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A log's head: what meta says of it at one moment (docs/log.md L3), and how positions relate through its forks.
 
 use crate::entry::{EntryError, ForkKind};
-use crate::gap::deletes_session;
+use crate::gap::{deletes_project, deletes_session};
 use crate::position::{Branch, LogId, Position};
 use crate::wire;
 
@@ -27,18 +27,24 @@ pub struct Fork {
     pub from: Position,
 }
 
-/// A deleted session (docs/log.md L19): what it said until then is not read any more.
+/// A deletion whose events the log may still hold (docs/log.md L19): what it covers is not read any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
-    /// The session.
+    /// The session; empty: the whole project, whose deletion a fork took and its writer put back.
     pub session: String,
-    /// Where its deletion stands.
+    /// Where the deletion stands.
     pub position: Position,
-    /// Where the deletion stood before forks, first one first.
+    /// Of a session: where the deletion stood before forks, first one first. Of the project: the end of each branch that
+    /// the deletion first stood behind, newest first.
     pub was: Vec<Position>,
 }
 
 impl Tombstone {
+    /// Whether it covers the whole project.
+    pub fn is_of_project(&self) -> bool {
+        self.session.is_empty()
+    }
+
     /// The tombstone that a session's deletion leaves; none: the event is no such thing.
     pub fn of(position: Position, event: &wire::Event) -> Option<Tombstone> {
         let was = || event.was.iter().filter_map(|text| text.parse().ok()).collect();
@@ -123,33 +129,99 @@ impl Head {
 
     /// Whether what stands at or above `n` cannot have been deleted, so that nobody needs to look.
     pub fn is_clear_from(&self, n: u64) -> bool {
-        self.tombstones.iter().all(|tombstone| tombstone.position.n() < n)
+        self.tombstones.last().is_none_or(|newest| newest.position.n() < n)
     }
 
-    /// Whether the event at `position` was deleted with its session: it ranks (L16) below the deletion. A deletion itself
-    /// never is.
+    /// The deletions of the whole project that were put back, and whose events the log may hold.
+    pub fn project_deletions(&self) -> impl Iterator<Item = &Tombstone> {
+        self.tombstones.iter().filter(|tombstone| tombstone.is_of_project())
+    }
+
+    /// Where the newest of them stands.
+    pub fn newest_project_deletion(&self) -> Option<Position> {
+        self.project_deletions().last().map(|deletion| deletion.position)
+    }
+
+    /// Whether this head knows of every deletion of the whole project that `other` lists above what both hold.
+    pub fn knows_deletions_of(&self, other: &Head) -> bool {
+        other.project_deletions().all(|theirs| self.project_deletions().any(|ours| ours.position == theirs.position))
+    }
+
+    /// Whether what first stood at `position` was deleted with the whole project.
+    pub fn is_deleted(&self, position: Position) -> bool {
+        self.project_deletions().any(|tombstone| self.is_behind(tombstone, position, &[]))
+    }
+
+    /// Whether the event at `position` was deleted with the whole project, so that no fold may hold it.
+    pub fn deletes(&self, position: Position, event: &wire::Event) -> bool {
+        let mut deletions = self.project_deletions().peekable();
+        if deletions.peek().is_none() || deletes_project(event) {
+            return false;
+        }
+        if event.was.is_empty() && self.is_clear_from(position.n()) {
+            return false;
+        }
+        let was = positions_of(event);
+        deletions.any(|tombstone| self.is_behind(tombstone, position, &was))
+    }
+
+    /// Whether a deletion of the whole project stands behind what stood at these positions: on a branch that the deletion
+    /// knew, at or below its end there, or on one that this log lists before those.
+    fn is_behind(&self, tombstone: &Tombstone, position: Position, was: &[Position]) -> bool {
+        let stood = || was.iter().copied().chain([position]);
+        let known = |at: Position| tombstone.was.iter().any(|end| end.branch == at.branch && at.n() <= end.n());
+        if stood().any(known) {
+            return true;
+        }
+        let Some(end) = tombstone.was.iter().find_map(|end| self.place(*end)) else { return false };
+        stood().find_map(|at| self.place(at)).unwrap_or((0, position.n())) <= end
+    }
+
+    /// The last position that a deletion of the whole project takes from the log when it is put back, if it stood behind the
+    /// ends `was` (newest first). [`Position::ZERO`]: nothing that the log holds was before it. Never before a deletion
+    /// that stands.
+    pub fn taken_by(&self, was: &[Position]) -> Position {
+        let end_of = |end: &Position| {
+            let closed = self.closing(end.branch).map(|fork| fork.survived);
+            let last = (end.branch == self.branch).then_some(self.last).or(closed)?;
+            Some(if end.n() < last.n() { *end } else { last })
+        };
+        let taken = was.iter().find_map(end_of).unwrap_or(Position::ZERO);
+        let deleted = self.forks.iter().rfind(|fork| fork.kind == ForkKind::Deleted).map(|fork| fork.from);
+        deleted.filter(|from| from.n() > taken.n()).unwrap_or(taken)
+    }
+
+    /// Whether the event at `position` was deleted, with its session or with the whole project: it ranks (L16) below the
+    /// deletion. A deletion itself never is.
     pub fn buries(&self, position: Position, event: &wire::Event) -> bool {
-        if self.tombstones.is_empty() || event.session.is_empty() || deletes_session(event) {
+        if self.tombstones.is_empty() {
+            return false;
+        }
+        if self.deletes(position, event) {
+            return true;
+        }
+        if event.session.is_empty() || deletes_session(event) {
             return false;
         }
         let mut of_session = self.tombstones.iter().filter(|tombstone| tombstone.session == event.session).peekable();
         if of_session.peek().is_none() {
             return false;
         }
-        let rank = self.rank(position, event.was.iter().filter_map(|text| text.parse().ok()));
+        let rank = self.rank(position, positions_of(event).into_iter());
         of_session.any(|tombstone| rank <= self.rank(tombstone.position, tombstone.was.iter().copied()))
     }
 
     /// Where something first stood, as far as the log knows, in an order over all branches. Branches that are forgotten
     /// come first.
     fn rank(&self, position: Position, was: impl Iterator<Item = Position>) -> (usize, u64) {
-        let of = |position: Position| {
-            let branch = self.forks.iter().position(|fork| fork.closed == position.branch);
-            let branch = branch.map(|index| index + 1);
-            let open = (position.branch == self.branch).then_some(self.forks.len() + 1);
-            Some((open.or(branch)?, position.n()))
-        };
-        was.chain([position]).find_map(of).unwrap_or((0, position.n()))
+        was.chain([position]).find_map(|at| self.place(at)).unwrap_or((0, position.n()))
+    }
+
+    /// A position's place in the order over all branches that the log knows.
+    fn place(&self, position: Position) -> Option<(usize, u64)> {
+        let branch = self.forks.iter().position(|fork| fork.closed == position.branch).map(|index| index + 1);
+        let open = (position.branch == self.branch).then_some(self.forks.len() + 1);
+        Some((open.or(branch)?, position.n()))
     }
 
     /// Whether the log holds (or held, before trimming) an event that stood at any of these positions.
@@ -160,6 +232,11 @@ impl Head {
             None => false,
         })
     }
+}
+
+/// Where an event stood before forks, first one first.
+fn positions_of(event: &wire::Event) -> Vec<Position> {
+    event.was.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 /// Where a cursor goes on.
@@ -222,6 +299,35 @@ mod tests {
     }
 
     #[test]
+    fn a_projects_deletion_that_was_put_back_covers_what_was_before_it_alone() {
+        // It stood behind `a` at 12, which the log cut at 10.
+        let head = forked(vec![tombstone("", at(20, 'b'), &[at(12, 'a')])]);
+        assert!(head.buries(at(5, 'a'), &event("s", &[])) && head.buries(at(5, 'a'), &event("", &[])));
+        assert!(head.buries(at(13, 'b'), &event("s", &[at(11, 'a')])), "it was before, and was put back since");
+        assert!(head.buries(at(25, 'b'), &event("s", &[at(11, 'a')])), "or will be");
+        assert!(!head.buries(at(12, 'b'), &event("s", &[])), "acknowledged since the fork that took the deletion");
+        assert!(!head.buries(at(22, 'b'), &event("s", &[at(14, 'c')])), "acknowledged behind it");
+        assert!(head.is_deleted(at(10, 'a')) && head.is_deleted(Position::ZERO) && !head.is_deleted(at(12, 'b')));
+        assert_eq!(head.taken_by(&[at(12, 'a')]), at(10, 'a'));
+    }
+
+    #[test]
+    fn a_projects_deletion_knows_the_branches_that_were_closed_before_it() {
+        // It stood on `z`, behind `a` at 8; this log went another way from `a`.
+        let was = [at(99, 'z'), at(8, 'a')];
+        let head = forked(vec![tombstone("", at(20, 'b'), &was)]);
+        assert!(head.buries(at(8, 'a'), &event("s", &[])) && !head.buries(at(9, 'a'), &event("s", &[])));
+        assert!(head.buries(at(12, 'b'), &event("s", &[at(15, 'z')])), "of a branch that is not here");
+        assert_eq!(head.taken_by(&was), at(8, 'a'));
+        // A log that knows none of it holds nothing of before.
+        assert!(!forked(Vec::new()).is_deleted(at(5, 'a')));
+        assert_eq!(head.taken_by(&[at(99, 'z')]), Position::ZERO);
+        // Another deletion stands behind all of it.
+        let deleted = Fork { kind: ForkKind::Deleted, ..head.forks[0] };
+        assert_eq!(Head { forks: vec![deleted], ..head }.taken_by(&was), at(11, 'b'));
+    }
+
+    #[test]
     fn a_deletion_is_never_covered_itself() {
         let gap = Some(wire::Gap { cause: GapCause::Deleted.as_str().into(), ..wire::Gap::default() });
         let deletion = wire::Event { gap, ..event("s", &[]) };
@@ -232,9 +338,11 @@ mod tests {
 
     #[test]
     fn its_text_gives_it_back() {
-        for tombstone in
-            [tombstone("my session, 1", at(2, 'a'), &[]), tombstone("s", at(9, 'b'), &[at(2, 'a'), at(4, 'b')])]
-        {
+        for tombstone in [
+            tombstone("my session, 1", at(2, 'a'), &[]),
+            tombstone("s", at(9, 'b'), &[at(2, 'a'), at(4, 'b')]),
+            tombstone("", at(9, 'b'), &[at(4, 'a')]),
+        ] {
             assert_eq!(Tombstone::from_text(&tombstone.to_text()), Ok(tombstone));
         }
         assert!(Tombstone::from_text("nothing").is_err());

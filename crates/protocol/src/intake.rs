@@ -15,6 +15,7 @@ mod media;
 mod redacted;
 
 use crate::codes::ErrorCode;
+use crate::echo;
 use crate::limits::{EventLimits, FAULTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, TRACEPARENT_BYTES_MAX};
 use crate::problem::{FieldProblem, Problem};
 use crate::wire;
@@ -117,6 +118,13 @@ pub fn valid_traceparent(text: &str) -> Option<&str> {
     (text.len() <= TRACEPARENT_BYTES_MAX && ident::is_traceparent(text)).then_some(text)
 }
 
+/// Whether a `traceparent` (empty: none) says that its trace is sampled: the lowest bit of the flags behind version, trace
+/// and parent (W3C Trace Context, 3.2.2.5).
+pub fn is_sampled(traceparent: &str) -> bool {
+    let flags = traceparent.get(53..55).and_then(|flags| u8::from_str_radix(flags, 16).ok());
+    flags.is_some_and(|flags| flags & 1 == 1)
+}
+
 /// A whole body as text, within the limits.
 fn whole<'b>(body: &'b [u8], limits: &EventLimits) -> Result<&'b str, Fault> {
     let limit = limits.request_bytes_max;
@@ -132,7 +140,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
 }
 
 fn malformed(error: &serde_json::Error) -> Fault {
-    Fault::new(ErrorCode::MalformedJson, format!("malformed JSON: {error}"))
+    Fault::new(ErrorCode::MalformedJson, format!("malformed JSON: {}", echo::parse_error(error)))
 }
 
 /// Collects the faults of a request's events.

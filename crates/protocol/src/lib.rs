@@ -4,6 +4,7 @@
 
 pub mod codes;
 pub mod compact;
+pub mod echo;
 pub mod effects;
 pub mod entry;
 pub mod filter;

@@ -31,6 +31,9 @@ pub const TIME_BYTES_MAX: usize = 40;
 /// `traceparent`, in bytes: version 00 takes 55, later ones may append.
 pub const TRACEPARENT_BYTES_MAX: usize = 128;
 
+/// How long before it was received an event may have been sent, in milliseconds: what lies further back counts as this.
+pub const SENT_BEFORE_MAX_MS: u64 = 3_600_000;
+
 /// Largest `epoch`, `seq` or count: the largest integer that every JSON reader, and the store's scripts, hold exactly.
 pub const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 

@@ -41,6 +41,16 @@ pub const MATCHES_MAX: usize = 256;
 /// What an automaton may keep of the states that it made, in bytes, per thread that uses it.
 const CACHE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// What it may take to find out whether own rules have a small automaton, in bytes: it bounds the time, too.
+const DETERMINIZE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What a whole automaton of own rules may take, in bytes. With a beginning for each rule it is larger than the one that
+/// [`OWN_AUTOMATON_BYTES_MAX`] bounds; if it does not fit, it is made bit by bit.
+const WHOLE_AUTOMATON_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// One forwards, one backwards, and for each what is needed to make it.
+const AUTOMATON_PARTS: usize = 4;
+
 /// How deep groups of an own rule may nest.
 const NEST_MAX: u32 = 32;
 
@@ -119,38 +129,48 @@ enum Rule {
 /// Rules, ready to be used. Cheap to share, costly to make.
 #[derive(Debug)]
 pub struct Redactor {
-    /// One after the other; a later one does not look into what an earlier one put.
-    stages: Vec<Stage>,
+    /// What own rules look for; none: there are no own rules.
+    stage: Option<Stage>,
     own: Vec<OwnRule>,
-    /// Strings whose member is called like a secret go whole.
+    /// The built-in rules apply, and strings whose member is called like a secret go whole.
     builtin: bool,
 }
 
 impl Redactor {
-    /// The built-in set, if `builtin`, and own rules. Every fault with the place of its rule; [`RuleFault::TooComplex`]
-    /// belongs to all and stands at the last.
+    /// The built-in set, if `builtin`, and own rules. Takes a bounded time of a processor, but up to a part of a second:
+    /// not for a thread that serves requests.
+    ///
+    /// # Errors
+    /// Faults with the places of their rules: all of names and lengths; of patterns that cannot be read, are too complex, or
+    /// find the empty text, the first alone. What is too complex only together with the others stands at the last.
     pub fn new(builtin: bool, own: &[OwnRule]) -> Result<Redactor, Vec<(usize, RuleFault)>> {
         let faults = faults(own);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let mut stages = Vec::new();
-        if builtin {
-            stages.push(builtin::certain());
-        }
-        if !own.is_empty() {
-            let regex = own_regex(own).map_err(|fault| vec![(own.len() - 1, fault)])?;
-            stages.push(Stage { regex, rules: (0..own.len()).map(Rule::Own).collect() });
-        }
-        if builtin {
-            stages.push(builtin::by_words());
-        }
-        Ok(Redactor { stages, own: own.to_vec(), builtin })
+        let stage = if own.is_empty() {
+            None
+        } else {
+            Some(Stage { regex: own_regex(own)?, rules: (0..own.len()).map(Rule::Own).collect() })
+        };
+        Ok(Redactor { stage, own: own.to_vec(), builtin })
     }
 
     /// Whether there is nothing to look for.
     pub fn is_idle(&self) -> bool {
-        self.stages.is_empty()
+        self.stage.is_none() && !self.builtin
+    }
+
+    /// Bytes that it takes, about; what all redactors share is not counted.
+    pub fn memory_bytes(&self) -> usize {
+        let texts: usize = self.own.iter().map(|rule| rule.name.len() + rule.pattern.len()).sum();
+        size_of::<Redactor>() + texts + self.stage.as_ref().map_or(0, |stage| stage.regex.memory_usage())
+    }
+
+    /// What is looked for, one after the other; a later stage does not look into what an earlier one put.
+    fn stages(&self) -> impl Iterator<Item = &Stage> {
+        let [certain, by_words] = [self.builtin.then(builtin::certain), self.builtin.then(builtin::by_words)];
+        certain.into_iter().chain(&self.stage).chain(by_words)
     }
 
     /// JSON with its strings redacted. `None`: nothing was found. `json` must be valid JSON without white space outside
@@ -162,7 +182,7 @@ impl Redactor {
     /// A text, redacted. `None`: nothing was found.
     pub fn text(&self, text: &str, counts: &mut Counts) -> Option<String> {
         let mut redacted: Option<String> = None;
-        for stage in &self.stages {
+        for stage in self.stages() {
             let before = redacted.as_deref().unwrap_or(text);
             let finds = stage.finds(before);
             if finds.is_empty() {
@@ -193,7 +213,9 @@ impl Redactor {
     }
 }
 
+/// What is wrong with rules that costs little to know; of patterns that cannot be read, the first.
 fn faults(own: &[OwnRule]) -> Vec<(usize, RuleFault)> {
+    let mut unread = false;
     let fault = |(place, rule): (usize, &OwnRule)| {
         let taken = BUILTIN.iter().any(|builtin| builtin.name == rule.name)
             || own[..place].iter().any(|other| other.name == rule.name);
@@ -203,12 +225,14 @@ fn faults(own: &[OwnRule]) -> Vec<(usize, RuleFault)> {
             RuleFault::NameTaken
         } else if rule.pattern.len() > PATTERN_BYTES_MAX {
             RuleFault::PatternTooLong(rule.pattern.len())
+        } else if unread {
+            return None;
         } else {
-            match own_regex(std::slice::from_ref(rule)) {
-                Ok(regex) if regex.is_match("") => RuleFault::Empty,
-                Ok(_) => return None,
-                Err(fault) => fault,
-            }
+            let error = syntax::parse_with(&rule.pattern, &own_syntax()).err()?;
+            unread = true;
+            // The last line says what is wrong; those before draw the pattern.
+            let told = error.to_string();
+            RuleFault::Pattern(told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
         };
         Some((place, fault))
     };
@@ -220,36 +244,61 @@ fn is_name(name: &str) -> bool {
     name.len() <= RULE_NAME_BYTES_MAX && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(rest)
 }
 
-fn own_regex(own: &[OwnRule]) -> Result<Regex, RuleFault> {
-    let patterns: Vec<&str> = own.iter().map(|rule| &*rule.pattern).collect();
-    let config = config().nfa_size_limit(Some(OWN_AUTOMATON_BYTES_MAX));
-    let syntax = syntax::Config::new().nest_limit(NEST_MAX);
-    let built = Regex::builder().configure(config).syntax(syntax).build_many(&patterns);
-    let built = built.map_err(|error| {
-        if error.size_limit().is_some() {
-            RuleFault::TooComplex
-        } else {
-            let told = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
-            // The last line says what is wrong; those before draw the pattern.
-            RuleFault::Pattern(told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
-        }
-    })?;
-    is_quick(&patterns, syntax)?;
-    Ok(built)
+fn own_syntax() -> syntax::Config {
+    syntax::Config::new().nest_limit(NEST_MAX)
 }
 
-/// Refuses what has no small deterministic automaton: searching it could take as many steps per byte as it has states.
-fn is_quick(patterns: &[&str], syntax: syntax::Config) -> Result<(), RuleFault> {
+/// What looks for all of these, which can be read.
+fn own_regex(own: &[OwnRule]) -> Result<Regex, Vec<(usize, RuleFault)>> {
+    let patterns: Vec<&str> = own.iter().map(|rule| &*rule.pattern).collect();
+    let too_complex = |place| vec![(place, RuleFault::TooComplex)];
+    // ORDER: what is refused must cost little, and the automaton below has larger bounds than this one.
+    if small_automaton(&patterns, OWN_AUTOMATON_BYTES_MAX).is_none() {
+        return Err(too_complex(most_complex(&patterns)));
+    }
+    // A whole automaton, so that all it takes is known now: one that is made bit by bit takes more later, in every thread.
+    let whole = Some(WHOLE_AUTOMATON_BYTES_MAX * AUTOMATON_PARTS);
+    let config = config().nfa_size_limit(Some(OWN_AUTOMATON_BYTES_MAX)).dfa_state_limit(None).dfa_size_limit(whole);
+    let built = Regex::builder().configure(config).syntax(own_syntax()).build_many(&patterns);
+    let built = built.map_err(|_| too_complex(own.len() - 1))?;
+    match built.find("") {
+        None => Ok(built),
+        Some(empty) => Err(vec![(empty.pattern().as_usize(), RuleFault::Empty)]),
+    }
+}
+
+/// What a deterministic automaton of these takes, in bytes; `None`: more than so many, or too much to make it. What has no
+/// small one could take as many steps per byte of text as it has states.
+fn small_automaton(patterns: &[&str], bytes_max: usize) -> Option<usize> {
     let limits = dense::Config::new()
-        .dfa_size_limit(Some(OWN_AUTOMATON_BYTES_MAX))
-        .determinize_size_limit(Some(CACHE_BYTES_MAX))
+        .dfa_size_limit(Some(bytes_max))
+        .determinize_size_limit(Some(DETERMINIZE_BYTES_MAX))
         .unicode_word_boundary(true);
     let built = dfa::regex::Builder::new()
-        .syntax(syntax)
+        .syntax(own_syntax())
         .thompson(thompson::Config::new().nfa_size_limit(Some(OWN_AUTOMATON_BYTES_MAX)))
         .dense(limits)
-        .build_many(patterns);
-    built.map(drop).map_err(|_| RuleFault::TooComplex)
+        .build_many(patterns)
+        .ok()?;
+    Some(built.forward().memory_usage().max(built.reverse().memory_usage()))
+}
+
+/// Which one to tell of patterns that are too complex together: that with which they have taken the room of all; else the
+/// last.
+fn most_complex(patterns: &[&str]) -> usize {
+    if patterns.len() == 1 {
+        return 0;
+    }
+    // All share one room, so that to find it out costs no more than the room of all.
+    let mut left = OWN_AUTOMATON_BYTES_MAX;
+    let over = patterns.iter().position(|pattern| match small_automaton(&[pattern], left) {
+        Some(bytes) => {
+            left = left.saturating_sub(bytes);
+            false
+        }
+        None => true,
+    });
+    over.unwrap_or(patterns.len() - 1)
 }
 
 fn config() -> meta::Config {

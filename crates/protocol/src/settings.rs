@@ -3,6 +3,7 @@
 //! Every value is optional: one that is not set is the service's. Pure: reading, bounds, changes and their faults; where
 //! settings are kept and who may change them is not decided here.
 
+mod ceilings;
 mod change;
 
 #[cfg(test)]
@@ -10,7 +11,8 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use change::{Fields, SETTINGS_BYTES_MAX, change, read};
+pub use ceilings::Ceilings;
+pub use change::{Change, Fields, SETTINGS_BYTES_MAX, brings_rules, change, read};
 
 use crate::redact::{OwnRule, Redactor, RuleFault};
 
@@ -109,6 +111,11 @@ impl Settings {
 }
 
 impl Redaction {
+    /// Whether nothing is to be hidden.
+    pub fn is_idle(&self) -> bool {
+        self.builtin != Some(true) && self.rules.as_deref().is_none_or(<[OwnRule]>::is_empty)
+    }
+
     /// The rules, ready to be used; `None`: there are none. Costly.
     pub fn redactor(&self) -> Result<Option<Redactor>, Vec<(usize, RuleFault)>> {
         let redactor = Redactor::new(self.builtin.unwrap_or(false), self.rules.as_deref().unwrap_or_default())?;

@@ -68,7 +68,7 @@ fn what_the_server_says_is_written_so() {
             "refreshed" => ServerFrame::Refreshed { expires_in_ms: told["expires_in_ms"].as_u64(), reference },
             "pong" => ServerFrame::Pong { reference },
             // These are written around the log's own bytes; the end-to-end tests read them.
-            "event" | "events" | "snapshot" => continue,
+            "event" | "events" | "presence" | "snapshot" => continue,
             other => panic!("{other} is no frame"),
         };
         assert_eq!(String::from_utf8_lossy(&frame.to_json()), line);

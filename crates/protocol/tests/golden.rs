@@ -13,7 +13,7 @@ use tidings_protocol::entry::{Body, Entry};
 use tidings_protocol::wire;
 use tidings_protocol::wire::effect::Op;
 
-/// An event with every field set.
+/// An event with every field set that was there from the beginning.
 fn full_event() -> wire::Event {
     let effect = |op: Op| wire::Effect {
         op: op.into(),
@@ -47,6 +47,8 @@ fn full_event() -> wire::Event {
         }),
         text: Some(wire::TextSpan { offset: 66, length: 2 }),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        // Added later; `event_sent.bin` has it.
+        sent_ms: 0,
     }
 }
 
@@ -84,6 +86,7 @@ fn check<M: Message + Default + PartialEq + Debug>(name: &str, value: &M) {
 #[test]
 fn events_keep_their_encoding() {
     check("event.bin", &full_event());
+    check("event_sent.bin", &wire::Event { sent_ms: 1_795_165_200_100, ..full_event() });
     check("batch.bin", &batch());
 }
 

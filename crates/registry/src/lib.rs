@@ -5,6 +5,7 @@
 //! so that a change or a revocation takes effect within that time on every service. Writing is the admin routes' matter.
 
 mod declared;
+mod redactors;
 mod rights;
 mod settings;
 

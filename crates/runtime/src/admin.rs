@@ -1,12 +1,12 @@
-//! The admin port: `/livez`, `/readyz` and `/metrics`, on a thread and runtime of their own, so that a main runtime that
+//! The admin port: `/livez`, `/readyz`, `/metrics` and `/metrics/projects`, on a thread and runtime of their own, so that a main runtime that
 //! is busy or stuck cannot silence them.
 //!
 //! Liveness follows a heartbeat that the main runtime must touch; a runtime that is stuck is not alive, and whoever
 //! watches may restart it. Readiness is [`crate::readiness`]'s. It asks nobody for a credential: a guard like the services'
 //! stands before it, and the rest is for the network that it is on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::guard::Guard;
 use crate::http::{Listener, Server, ServerMetrics, around};
 use crate::readiness::Readiness;
+use crate::service::Service;
 
 /// How often the main runtime touches the heartbeat.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -82,6 +84,30 @@ pub struct Subject {
     pub readiness: Readiness,
     /// Everything that is registered here is at `/metrics`.
     pub registry: Registry,
+    /// What is at `/metrics/projects`.
+    pub projects: ProjectFigures,
+}
+
+/// Figures of single projects, asked of services when somebody wants them. Cheap to clone. The default has none.
+#[derive(Clone, Default)]
+pub struct ProjectFigures(Vec<Weak<dyn Service>>);
+
+impl ProjectFigures {
+    /// Those of `services`, for as long as they are there.
+    pub fn of(services: &[Arc<dyn Service>]) -> ProjectFigures {
+        ProjectFigures(services.iter().map(Arc::downgrade).collect())
+    }
+
+    fn gather(&self) -> Vec<MetricFamily> {
+        let families = self.0.iter().filter_map(Weak::upgrade).flat_map(|service| service.projects());
+        families.filter(|family| !family.get_metric().is_empty()).collect()
+    }
+}
+
+impl std::fmt::Debug for ProjectFigures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ProjectFigures").field(&self.0.len()).finish()
+    }
 }
 
 /// The running admin port. Dropping it stops the port and waits for its thread.
@@ -137,6 +163,7 @@ fn routes(subject: Subject, guard: Guard) -> Router {
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/metrics/projects", get(projects))
         .with_state(subject);
     around(routes, guard)
 }
@@ -162,9 +189,17 @@ async fn ready(State(subject): State<Subject>) -> impl IntoResponse {
 }
 
 async fn metrics(State(subject): State<Subject>) -> Response {
+    encoded(&subject.registry.gather())
+}
+
+async fn projects(State(subject): State<Subject>) -> Response {
+    encoded(&subject.projects.gather())
+}
+
+fn encoded(families: &[MetricFamily]) -> Response {
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
-    match encoder.encode(&subject.registry.gather(), &mut text) {
+    match encoder.encode(families, &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics cannot be encoded");

@@ -18,15 +18,19 @@ use crate::service::Service;
 
 pub mod admission;
 mod bind;
+mod buckets;
 pub mod client;
 pub mod entry;
 pub mod guard;
 mod headers;
+mod idleness;
 mod patience;
 pub mod problem;
 mod proxy_protocol;
+mod requests;
 pub mod rights;
 mod serve;
+mod shares;
 mod socket;
 mod stream;
 pub mod tls;
@@ -40,6 +44,10 @@ pub use serve::{Server, ServerMetrics, StartError};
 /// extension. [`ClientAddress`] is the one for logs and limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// When the request's socket was accepted, before any handshake. The first request of a connection carries it as an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted(pub tokio::time::Instant);
 
 /// The routes of all `services` as one application for this machine alone: as [`app_behind`] with [`Guard::Open`].
 ///
@@ -70,7 +78,7 @@ pub fn app_behind(services: &[Arc<dyn Service>], guard: Guard) -> Router {
 }
 
 /// What stands around any set of routes, from the inside out: problems for unknown routes and methods, the word to
-/// connections that were refused, the guard, the limits on header fields, and a problem in place of a panic.
+/// connections that were refused, the guard, the limits on header fields, a problem in place of a panic, and the clock.
 pub(crate) fn around(routes: Router, guard: Guard) -> Router {
     routes
         .fallback(problem::no_route)
@@ -79,6 +87,7 @@ pub(crate) fn around(routes: Router, guard: Guard) -> Router {
         .layer(from_fn_with_state(Arc::new(guard), guard::guarded))
         .layer(from_fn(headers::limited))
         .layer(from_fn(problem::in_place_of_panics))
+        .layer(from_fn(requests::timed))
 }
 
 /// One OpenAPI 3.1 document for all `services`. Where they are `closed`, they ask for credentials.

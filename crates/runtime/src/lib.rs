@@ -5,6 +5,7 @@
 //! global but the tracing subscriber; the metrics registry is passed in.
 
 pub mod admin;
+pub mod busiest;
 pub mod config;
 pub mod drain;
 pub mod http;
@@ -12,6 +13,7 @@ pub mod process;
 pub mod readiness;
 pub mod service;
 pub mod telemetry;
+pub mod vitals;
 
 #[cfg(test)]
 mod testing;

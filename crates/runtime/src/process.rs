@@ -8,7 +8,7 @@ use tidings_broker::Broker;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, Heartbeat, Subject};
+use crate::admin::{Admin, Heartbeat, ProjectFigures, Subject};
 use crate::drain::{DrainTimes, Drained, Outcome, drain};
 use crate::http::entry::EntrySettings;
 use crate::http::guard::Guard;
@@ -64,14 +64,21 @@ impl Process {
         let background = CancellationToken::new();
         let tasks = TaskTracker::new();
         let metrics = ServerMetrics::register(&self.registry)?;
+        crate::vitals::register(&self.registry, readiness.clone())?;
         readiness.set(SERVING, false, "starting");
         // Every condition is there before the admin port answers, so that it never says ready too early.
         tasks.spawn(heartbeat.clone().keep(background.clone()));
         tasks.spawn(readiness::follow(self.broker, readiness.clone(), background.clone()));
         tasks.close();
         // Bound to the function's end: it answers until the shutdown is over.
-        let subject = Subject { heartbeat, readiness: readiness.clone(), registry: self.registry };
+        let subject = Subject {
+            heartbeat,
+            readiness: readiness.clone(),
+            registry: self.registry,
+            projects: ProjectFigures::of(&self.services),
+        };
         let _admin = Admin::start(self.admin, subject, self.admin_guard)?;
+        metrics.expect_routes(&self.services);
         let app = app_behind(&self.services, self.entry.guard.clone());
         let server = Server::start_with(self.listener, app, metrics, self.entry)?;
         readiness.set(SERVING, true, "");

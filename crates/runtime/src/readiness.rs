@@ -59,6 +59,11 @@ impl Readiness {
         let conditions = self.0.lock().clone();
         Report { ready: !conditions.is_empty() && conditions.values().all(|state| state.ready), conditions }
     }
+
+    /// The name of each condition, and whether it holds now.
+    pub fn conditions(&self) -> Vec<(&'static str, bool)> {
+        self.0.lock().iter().map(|(name, state)| (*name, state.ready)).collect()
+    }
 }
 
 /// The condition that holds from the first accept until the shutdown begins.

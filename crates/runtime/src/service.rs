@@ -5,6 +5,7 @@
 //! them, so the binary, `dev` mode and the tests start services in the same way, alone or several on one listener.
 
 use futures_util::future::BoxFuture;
+use prometheus::proto::MetricFamily;
 
 /// One face of Tidings: its routes, its description, and its part in a shutdown.
 ///
@@ -21,6 +22,12 @@ pub trait Service: Send + Sync + 'static {
 
     /// The service's HTTP routes as an OpenAPI document, generated from its code.
     fn openapi(&self) -> utoipa::openapi::OpenApi;
+
+    /// Figures of single projects for `/metrics/projects`, of a bounded number of them and `other` for all the rest
+    /// ([`crate::busiest`]). Called on the admin port's thread, once per scrape.
+    fn projects(&self) -> Vec<MetricFamily> {
+        Vec::new()
+    }
 
     /// Tells everything that is open to go (viewers get `draining`, streams end after what they hold, writers flush),
     /// and resolves when all has been told. Called once, after the listener has stopped accepting; requests on

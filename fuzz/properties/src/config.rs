@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidings_runtime::config::{Config, Faults, Loaded, Sources};
+// What the source of clients' addresses expects of its crate.
+pub(crate) use tidings_runtime::config::{ForwardedHeader, Networks};
 
 /// What stands in the place of a secret.
 const REDACTED: &str = "[redacted]";

@@ -8,7 +8,9 @@
 #![cfg(not(test))]
 
 mod body;
+mod clients;
 mod config;
+mod credentials;
 mod input;
 mod intake;
 mod log;
@@ -54,9 +56,14 @@ fn merge_refusals(ids: Vec<Refusal>, producers: Vec<Refusal>) -> Vec<Refusal> {
 pub type Property = fn(&[u8]);
 
 /// All of them by name: the name of the fuzz target, and of the folder with its seeds.
-pub const PROPERTIES: [(&str, Property); 16] = [
+pub const PROPERTIES: [(&str, Property); 21] = [
+    ("auth_declared", credentials::declared),
+    ("auth_key_sets", credentials::key_sets),
+    ("auth_keys", credentials::keys),
+    ("auth_tokens", credentials::tokens),
     ("body_lines", body::lines),
     ("body_unpack", body::unpack),
+    ("client_addresses", clients::addresses),
     ("client_frames", requests::frame),
     ("client_queries", requests::query),
     ("cloud_events", intake::cloud_events),

@@ -17,6 +17,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tidings_protocol::filter::{FILTER_WORDS_MAX, Filter};
 use tidings_protocol::frames::{After, Lag, REF_MAX, SnapshotWish};
+use tidings_protocol::limits::ECHO_BYTES_MAX;
 
 use crate::input::Input;
 use accept::Representation;
@@ -36,7 +37,7 @@ pub(crate) fn frame(data: &[u8]) {
         }
         Err(refused) => {
             assert!(refused.reference.is_none_or(|reference| reference.len() <= REF_MAX));
-            assert!(refused.message.len() <= text.len() + MESSAGE_BYTES_MAX, "{}", refused.message);
+            assert!(refused.message.len() <= MESSAGE_BYTES_MAX, "{}", refused.message);
         }
     }
 }
@@ -58,7 +59,7 @@ fn written(request: &Request) -> Value {
             assert!(wish.filter.too_long().is_none());
             let frame = json!({
                 "op": "subscribe", "project": wish.project.as_str(), "after": place(wish.after),
-                "filter": wish.filter, "lag": wish.lag, "snapshot": snapshot,
+                "filter": wish.filter, "lag": wish.lag, "snapshot": snapshot, "presence": wish.presence,
             });
             (frame, &wish.reference)
         }
@@ -103,8 +104,8 @@ pub(crate) fn query(data: &[u8]) {
         }
         Err(refused) => {
             let json = refused.problem().to_json();
-            // Names are repeated in the sentence and in the fault, where a character may be escaped.
-            assert!(json.len() <= 12 * query.len() + 2 * MESSAGE_BYTES_MAX, "{} bytes", json.len());
+            // The beginning of a name is repeated in the sentence and in the fault, where a character may be escaped.
+            assert!(json.len() <= 12 * ECHO_BYTES_MAX + 2 * MESSAGE_BYTES_MAX, "{} bytes", json.len());
         }
     }
 }

@@ -63,6 +63,11 @@ impl Registered {
         news.ended.or_else(|| (!news.withdrawn.is_empty()).then(withdrawn))
     }
 
+    /// Whether [`Registered::refused`] has something to say.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.held.has_news()
+    }
+
     /// Whether the store is away.
     pub(crate) fn is_degraded(&self) -> bool {
         self.connections.is_degraded()

@@ -3,14 +3,18 @@
 //! Owns the read side's faces: WebSocket, server-sent events, polling, history, snapshots, exports, the page. What they
 //! stand on (topics, rings, pages, cursors) is `tidings_log`'s.
 
+mod bodies;
 mod connections;
 mod encodings;
 mod http;
 mod limits;
 mod metrics;
 mod openapi;
+mod presence;
 mod shared;
 mod start;
+mod tenants;
+mod traced;
 mod ws;
 
 use std::sync::Arc;
@@ -20,19 +24,27 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use prometheus::Registry;
+use prometheus::proto::MetricFamily;
 use tidings_broker::Broker;
 use tidings_log::hub::{Hub, HubSettings, TOPICS_MAX};
+use tidings_presence::Hall;
 use tidings_protocol::grant::Scope;
+use tidings_runtime::busiest::Busiest;
 use tidings_runtime::config::Config;
 use tidings_runtime::http::rights::{self, Rights};
 use tidings_runtime::service::Service;
+use tidings_runtime::telemetry::traces::Traces;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::bodies::Bodies;
 use crate::connections::Connections;
+use crate::http::heads::Heads;
+use crate::http::names::Names;
 use crate::http::summaries::Summaries;
 use crate::limits::Limits;
 use crate::shared::{Settings, Shared};
@@ -52,7 +64,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts a gateway over this broker, for those who have the rights; it works until it is drained. Must be called on a
-    /// tokio runtime. `limits` are those of the process, registered.
+    /// tokio runtime. `limits` are those of the process, registered, and `traces`
+    /// where its spans go.
     ///
     /// # Errors
     /// When the registry has a gateway's metrics already.
@@ -61,12 +74,15 @@ impl Gateway {
         broker: Arc<dyn Broker>,
         rights: Rights,
         limits: tidings_limits::Metrics,
+        traces: Traces,
         registry: &Registry,
     ) -> Result<Gateway, prometheus::Error> {
         let limits = Limits::new(config.limits.shared(), broker.quotas(), limits);
+        let projects_shown = config.telemetry.projects_shown;
         let config = &config.gateway;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        let name: Arc<str> = format!("g-{:016x}", rand::random::<u64>()).into();
         let settings = HubSettings {
             ring_bytes_max: config.ring_bytes_max,
             budget_bytes: config.memory_bytes_max,
@@ -74,34 +90,50 @@ impl Gateway {
             tail_check: config.tail_check,
             linger: config.linger,
             topics_max: TOPICS_MAX,
-            writer: format!("g-{:016x}", rand::random::<u64>()).into(),
+            writer: Arc::clone(&name),
         };
         let hub = Hub::new(broker.clone(), settings, tasks.clone(), tidings_log::metrics::Metrics::register(registry)?);
         tasks.spawn(hub.clone().run(stop.clone()));
         let connections = Connections::default();
+        let presence = Hall::new(
+            broker.presences(),
+            tidings_presence::Settings { lease: config.presence_lease, round: config.presence_round },
+            name,
+            tidings_presence::Metrics::register(registry)?,
+            tasks.clone(),
+            stop.clone(),
+        );
         tasks.spawn(limits.places().clone().run(stop.clone()));
         tasks.spawn(watch_store(broker, connections.clone(), stop.clone()));
+        let bodies = Bodies::default();
+        let (keep, until) = (bodies.clone().keep(), stop.clone());
+        tasks.spawn(async move { until.run_until_cancelled(keep).await.unwrap_or(()) });
         let shared = Arc::new(Shared {
             hub,
+            presence,
             connections,
+            bodies,
             rights,
             limits,
             metrics: metrics::Metrics::register(registry)?,
+            traces,
             settings: Settings {
                 message_bytes_max: MESSAGE_BYTES_MAX,
                 ping_every: config.ping,
                 stalled_after: config.stalled,
                 drain_window: config.drain.min(DRAIN_WINDOW_MAX),
             },
+            heads: Heads::default(),
+            names: Names::default(),
             summaries: Summaries::default(),
+            busiest: Mutex::new(Busiest::new(projects_shown)),
         });
         Ok(Gateway { shared, tasks, stop })
     }
 
     fn documented(&self) -> OpenApiRouter {
-        let needing = |scope| from_fn_with_state(self.shared.rights.needing(scope), rights::check);
-        // Behind the check of rights, which says who asks.
-        let counting = || from_fn_with_state(self.shared.clone(), limits::count);
+        let needing =
+            |scope| from_fn_with_state(self.shared.rights.needing(scope).counting(self.shared.clone()), rights::check);
         let of_a_project = OpenApiRouter::new()
             .routes(routes!(http::events::read))
             .routes(routes!(http::state::snapshot))
@@ -109,13 +141,12 @@ impl Gateway {
             .routes(routes!(http::state::session))
             .routes(routes!(http::state::logs))
             .routes(routes!(http::export::export))
-            .route_layer(counting())
+            .routes(routes!(presence::list))
             .route_layer(needing(Some(Scope::Read)));
         // These look for themselves at what each project allows.
         let of_several = OpenApiRouter::new()
             .routes(routes!(ws::open))
             .routes(routes!(http::projects::list))
-            .route_layer(counting())
             .route_layer(needing(None));
         of_a_project.merge(of_several).with_state(self.shared.clone())
     }
@@ -147,6 +178,10 @@ impl Service for Gateway {
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {
         self.documented().split_for_parts().1
+    }
+
+    fn projects(&self) -> Vec<MetricFamily> {
+        tenants::figures(&self.shared.hub, &self.shared.busiest)
     }
 
     fn drain(&self) -> BoxFuture<'_, ()> {

@@ -1,11 +1,9 @@
 //! Who may ask how often, and have how much open: counted over all gateways.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http::Extensions;
 use prometheus::IntCounter;
 use tidings_broker::quota::Quotas;
@@ -14,9 +12,9 @@ use tidings_limits::limiter::{LimitKey, Limiter};
 use tidings_limits::local::LocalLimit;
 use tidings_limits::{Kind, Metrics, Rate, Settings};
 use tidings_protocol::codes::ErrorCode;
-use tidings_protocol::grant::{Grant, Holder};
-use tidings_runtime::http::ClientAddress;
+use tidings_protocol::grant::Grant;
 use tidings_runtime::http::problem::Refused;
+use tidings_runtime::http::rights::{Requests, caller};
 
 use crate::shared::Shared;
 
@@ -54,6 +52,20 @@ impl Limits {
         })
     }
 
+    /// Counts so many requests of a caller who was counted one already: what one request asks of others.
+    ///
+    /// # Errors
+    /// `rate_limited`: that is more than he may ask.
+    pub(crate) async fn charge(&self, caller: &Caller, requests: usize) -> Result<(), Refused> {
+        let key = LimitKey { kind: Kind::Requests, id: &caller.0, rate: None };
+        match self.limiter.check_async(&key, requests as u64).await.retry_after_seconds() {
+            None => Ok(()),
+            Some(seconds) => {
+                Err(Refused::new(ErrorCode::RateLimited, "too many requests of one user").retry_after(seconds))
+            }
+        }
+    }
+
     /// The limit of a new connection's messages.
     pub(crate) fn messages(&self) -> Messages {
         Messages { limit: LocalLimit::new(self.messages), refused: self.messages_refused.clone() }
@@ -82,33 +94,21 @@ impl Messages {
 pub(crate) struct Caller(Arc<str>);
 
 impl Caller {
-    fn of(grant: &Grant, extensions: &Extensions) -> Caller {
-        if !matches!(grant.holder(), Holder::Anyone) {
-            return Caller(format!("of:{}", grant.subject()).into());
-        }
-        match extensions.get::<ClientAddress>() {
-            Some(ClientAddress(IpAddr::V6(address))) => {
-                // One network is one client: it has as many addresses as it likes.
-                let network = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
-                Caller(format!("at:{network}").into())
-            }
-            Some(ClientAddress(address)) => Caller(format!("at:{address}").into()),
-            None => Caller("at:".into()),
-        }
+    /// What tells him from others.
+    pub(crate) fn id(&self) -> &Arc<str> {
+        &self.0
     }
 }
 
-/// Middleware behind the check of rights: counts a request for its caller, who goes on as an extension.
-pub(crate) async fn count(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let Some(grant) = request.extensions().get::<Grant>() else {
-        return Refused::new(ErrorCode::Internal, "a route without a check of rights").into_response();
-    };
-    let caller = Caller::of(grant, request.extensions());
-    let key = LimitKey { kind: Kind::Requests, id: &caller.0, rate: None };
-    if let Some(seconds) = shared.limits.limiter.check_async(&key, 1).await.retry_after_seconds() {
-        let refused = Refused::new(ErrorCode::RateLimited, "too many requests of one user");
-        return refused.retry_after(seconds).into_response();
+/// Counts a request for its caller, who goes on as an extension.
+impl Requests for Shared {
+    fn count<'a>(&'a self, grant: &'a Grant, extensions: &'a mut Extensions) -> BoxFuture<'a, Result<(), Refused>> {
+        async move {
+            let caller = Caller(caller(grant, extensions).into());
+            self.limits.charge(&caller, 1).await?;
+            extensions.insert(caller);
+            Ok(())
+        }
+        .boxed()
     }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
 }

@@ -3,15 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidings_log::hub::{Hub, TopicHandle};
 use tidings_log::wake::Wake;
+use tidings_presence::Hall;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::{Grant, Scope};
 use tidings_protocol::project::Project;
+use tidings_runtime::busiest::Busiest;
 use tidings_runtime::http::problem::Refused;
 use tidings_runtime::http::rights::Rights;
+use tidings_runtime::telemetry::traces::Traces;
 
+use crate::bodies::Bodies;
 use crate::connections::{Connections, Registered};
+use crate::http::heads::Heads;
+use crate::http::names::Names;
 use crate::http::summaries::Summaries;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -33,18 +40,30 @@ pub(crate) struct Settings {
 pub(crate) struct Shared {
     /// The topics.
     pub hub: Hub,
+    /// Who is there.
+    pub presence: Hall,
     /// The open connections.
     pub connections: Connections,
+    /// The bodies that go on.
+    pub bodies: Bodies,
     /// Who may do what.
     pub rights: Rights,
     /// Who may have how much.
     pub limits: Limits,
     /// Counters.
     pub metrics: Metrics,
+    /// Where spans go.
+    pub traces: Traces,
     /// Settings.
     pub settings: Settings,
+    /// Heads of projects, kept for a second.
+    pub heads: Heads,
+    /// Names of all projects, kept for some seconds.
+    pub names: Names,
     /// Summaries of projects, kept for some seconds.
     pub summaries: Summaries,
+    /// Which projects are told apart in figures: deliveries.
+    pub busiest: Mutex<Busiest<1>>,
 }
 
 /// When to come back to a gateway that has as many projects as it may, in seconds.

@@ -10,6 +10,7 @@ use tidings_log::wake::Wake;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::frames::SUBPROTOCOL;
 use tidings_protocol::grant::Grant;
+use tidings_runtime::http::Accepted;
 use tidings_runtime::http::problem::Refused;
 use tidings_runtime::http::upgraded::{Socket, into_socket};
 use tidings_ws::deflate::WindowBits;
@@ -66,6 +67,7 @@ pub(crate) async fn open(
         Err(refused) => return refused.into_response(),
     };
     let deflate = handshake.deflate();
+    let accepted = request.extensions().get::<Accepted>().copied();
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = shared.connections.tasks().clone();
     tasks.spawn(async move {
@@ -78,14 +80,23 @@ pub(crate) async fn open(
             }
         };
         match into_socket(upgraded) {
-            Ok((socket, input)) => serve(shared, grant, socket, BytesMut::from(&input[..]), deflate).await,
+            Ok((socket, input)) => {
+                serve(shared, grant, accepted, socket, BytesMut::from(&input[..]), deflate).await;
+            }
             Err(error) => tracing::warn!(%error, "an upgraded connection cannot be served"),
         }
     });
     handshake.response()
 }
 
-async fn serve(shared: Arc<Shared>, grant: Grant, socket: Socket, input: BytesMut, deflate: bool) {
+async fn serve(
+    shared: Arc<Shared>,
+    grant: Grant,
+    accepted: Option<Accepted>,
+    socket: Socket,
+    input: BytesMut,
+    deflate: bool,
+) {
     let _open = shared.metrics.open(Transport::WebSocket);
     let registered = shared.register(Arc::new(Wake::default()), grant, &[]);
     let parts = Parts {
@@ -93,9 +104,12 @@ async fn serve(shared: Arc<Shared>, grant: Grant, socket: Socket, input: BytesMu
         input,
         deflate,
         hub: shared.hub.clone(),
+        traces: shared.traces.clone(),
+        presence: shared.presence.clone(),
         registered,
         messages: shared.limits.messages(),
         metrics: shared.metrics.clone(),
+        accepted,
         message_bytes_max: shared.settings.message_bytes_max,
         ping_every: shared.settings.ping_every,
         stalled_after: shared.settings.stalled_after,

@@ -18,7 +18,10 @@ async fn a_user_has_so_many_streams_open_and_no_more() {
     let third = rig.get_as(EVENTS, STREAM).await;
     third.assert_problem(429, "rate_limited");
     assert!(third.headers.contains_key("retry-after"));
-    assert_eq!(rig.get(EVENTS).await.status, 200, "a poll holds no place");
+    assert_eq!(rig.get(EVENTS).await.status, 200, "a poll that does not wait holds no place");
+    for open in ["/v1/projects/hive/events?wait=1", "/v1/projects/hive/export"] {
+        rig.get(open).await.assert_problem(429, "rate_limited");
+    }
     drop(first);
     assert_eq!(rig.open(EVENTS, STREAM).await.status().as_u16(), 200, "a place that was given back");
 }

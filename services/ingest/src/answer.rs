@@ -142,6 +142,10 @@ pub(crate) fn failure(why: Failure) -> (ErrorCode, &'static str) {
             "the store did not answer in time; send the events again under the same ids, which is harmless",
         ),
         Failure::ProducersFull => (ErrorCode::ProducersFull, "the project remembers as many producers as it may"),
+        Failure::Unsettled => (
+            ErrorCode::RedisAway,
+            "the store holds nothing of the project, but changed or was met a moment ago; ask again in a minute",
+        ),
     }
 }
 

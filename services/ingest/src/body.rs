@@ -15,7 +15,7 @@ use crate::metrics::observe;
 use crate::unpack::{Encoding, Malformed, Unpacker};
 
 /// How long a whole body may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How much of a refused body is read and thrown away, so that its sender gets to read the answer: a socket that is closed
 /// with bytes unread resets the connection, and the answer is lost with it.

@@ -9,20 +9,24 @@ mod body;
 mod clock;
 mod delete;
 mod describe;
+mod facts;
 mod lines;
 mod metrics;
 mod projects;
 mod publish;
 mod rates;
 mod redaction;
+mod runners;
 mod stream;
+mod tenants;
+mod traced;
 mod unpack;
 mod windows;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus::Registry;
@@ -35,6 +39,7 @@ use tidings_protocol::limits::EventLimits;
 use tidings_runtime::config::Config;
 use tidings_runtime::http::rights::{self, Rights};
 use tidings_runtime::service::Service;
+use tidings_runtime::telemetry::traces::Traces;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -76,12 +81,18 @@ pub(crate) struct Inner {
     rights: Rights,
     /// Keys, members and settings as they are stored.
     registry: Arc<dyn tidings_broker::registry::Registry>,
+    /// Who is there.
+    presences: Arc<dyn tidings_broker::presence::Presences>,
     /// What is set for projects.
     settings: SettingsReader,
     finds: redaction::Finds,
+    /// Whose redaction rules are looked at.
+    rules_turn: admin::settings::RulesTurn,
     rates: rates::Rates,
     connected: watch::Receiver<bool>,
     metrics: metrics::Metrics,
+    traces: Traces,
+    tenants: tenants::Tenants,
     /// Streams, the janitor and the watch for forks end when it is cancelled.
     stop: CancellationToken,
     /// Streams, the janitor and the watch for forks.
@@ -90,7 +101,7 @@ pub(crate) struct Inner {
 
 impl Ingest {
     /// An ingest on this store, for those who have the rights. Its janitor starts at once. Must be called within a Tokio
-    /// runtime. `limits` are those of the process, registered.
+    /// runtime. `limits` are those of the process, registered, and `traces` where its spans go.
     ///
     /// # Errors
     /// When `registry` has another ingest's metrics already, or the file that declares settings is faulty.
@@ -99,6 +110,7 @@ impl Ingest {
         broker: Arc<dyn Broker>,
         rights: Rights,
         limits: tidings_limits::Metrics,
+        traces: Traces,
         registry: &Registry,
     ) -> Result<Ingest, StartError> {
         let budget = Budget::new(config.ingest.requests_bytes_max());
@@ -111,11 +123,14 @@ impl Ingest {
             healing_bytes_max: config.ingest.healing_bytes_max,
             ..writer::Settings::default()
         }
-        .answer_within(config.redis.response_timeout);
+        // A call that waits for replicas may stand in a queue for as long again.
+        .answer_within(config.redis.response_timeout.saturating_mul(2));
         let writer_metrics = writer::Metrics::register(registry)?;
         let connected = broker.connected();
         let kept = broker.registry();
-        let declared = SettingsReader::new(kept.clone(), config.auth.declared_file.clone());
+        let presences = broker.presences();
+        let ceilings = config.projects.ceilings(&config.limits);
+        let declared = SettingsReader::new(kept.clone(), config.auth.declared_file.clone(), ceilings);
         let declared = declared.map_err(|faults| StartError::Declared(faults.join("; ")))?;
         let own = Arc::new(projects::Projects::new(declared.clone(), config));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -123,6 +138,7 @@ impl Ingest {
             broker.clone(),
             janitor::Settings {
                 memory_watermark_percent: config.projects.memory_watermark_percent,
+                dedupe: config.projects.dedupe_window(),
                 ..janitor::Settings::new(config.projects.retention())
             },
             activity.clone(),
@@ -131,6 +147,7 @@ impl Ingest {
         .keeping(own.clone());
         let rates = rates::Rates::new(config.limits.shared(), broker.quotas(), limits);
         let http_metrics = metrics::Metrics::register(registry)?;
+        let tenants = tenants::Tenants::new(config.telemetry.projects_shown, janitor.measured());
         tasks.spawn(janitor.run(stop.clone()));
         let writers = Writers::with_waits(broker, settings, own, budget.clone(), activity, writer_metrics);
         let (watching, until) = (writers.clone(), stop.clone());
@@ -145,12 +162,16 @@ impl Ingest {
             writers,
             rights,
             registry: kept,
+            presences,
             settings: declared,
             finds: redaction::Finds::register(registry)?,
+            rules_turn: admin::settings::RulesTurn::default(),
             rates,
             budget,
             connected,
             metrics: http_metrics,
+            traces,
+            tenants,
             stop,
             tasks,
         };
@@ -160,6 +181,8 @@ impl Ingest {
     fn routes(&self) -> OpenApiRouter {
         let needing = |scope| from_fn_with_state(self.inner.rights.needing(Some(scope)), rights::check);
         let publishing = OpenApiRouter::new().routes(routes!(publish::publish)).route_layer(needing(Scope::Publish));
+        // What administrators ask for costs more than a look into a cache.
+        let administrating = self.inner.rights.needing(Some(Scope::Admin)).counting(self.inner.clone());
         let deleting = OpenApiRouter::new()
             .routes(routes!(delete::project))
             .routes(routes!(delete::session))
@@ -168,8 +191,12 @@ impl Ingest {
             .routes(routes!(admin::members::list))
             .routes(routes!(admin::members::put, admin::members::remove))
             .routes(routes!(admin::settings::show, admin::settings::set))
-            .route_layer(needing(Scope::Admin));
-        publishing.merge(deleting).with_state(self.inner.clone())
+            // Behind the check of rights, which says who asks.
+            .route_layer(from_fn(admin::audit::recorded))
+            .route_layer(from_fn_with_state(administrating, rights::check));
+        let working =
+            OpenApiRouter::new().routes(routes!(runners::put, runners::remove)).route_layer(needing(Scope::Work));
+        publishing.merge(deleting).merge(working).with_state(self.inner.clone())
     }
 }
 
@@ -184,6 +211,10 @@ impl Service for Ingest {
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {
         self.routes().split_for_parts().1
+    }
+
+    fn projects(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.inner.tenants.figures()
     }
 
     /// Streams end behind the group that they are at, with a last line that says so; then nothing more is taken, and

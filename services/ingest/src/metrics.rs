@@ -1,12 +1,45 @@
-//! What the HTTP side counts. Handles are resolved once; labels come from enums only.
+//! What the HTTP side counts. Handles are resolved once, so that every series is there from the start; labels come from enums
+//! only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tidings_protocol::codes::ErrorCode;
 
+use crate::facts::FactMetrics;
+
 /// The code of a request that was answered with 200.
 const OK: &str = "ok";
+
+/// The code of a refusal that has none.
+const UNKNOWN: &str = "unknown";
+
+/// How a request brings its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// One event or an array of them, in the native envelope.
+    Native,
+    /// A stream of lines.
+    Ndjson,
+    /// In any mode.
+    CloudEvents,
+    /// It brings none: deletions, keys, members, settings, runners.
+    Admin,
+}
+
+impl Protocol {
+    const ALL: [Protocol; 4] = [Protocol::Native, Protocol::Ndjson, Protocol::CloudEvents, Protocol::Admin];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Native => "native",
+            Protocol::Ndjson => "ndjson",
+            Protocol::CloudEvents => "cloudevents",
+            Protocol::Admin => "admin",
+        }
+    }
+}
 
 /// Seconds: parsing takes microseconds, reading a body over a slow line many seconds.
 const SECONDS: [f64; 11] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0];
@@ -14,8 +47,9 @@ const SECONDS: [f64; 11] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0
 /// Counters of the routes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    requests: IntCounterVec,
-    ok: IntCounter,
+    requests: Arc<[Requests; Protocol::ALL.len()]>,
+    /// What events say of themselves.
+    pub(crate) facts: FactMetrics,
     /// Reading and unpacking a body.
     pub(crate) read_seconds: Histogram,
     /// Parsing and validating it.
@@ -30,12 +64,37 @@ pub(crate) struct Metrics {
     pub(crate) lines_rejected: IntCounter,
 }
 
+/// The requests of one protocol, by the code of their answer.
+#[derive(Debug)]
+struct Requests {
+    ok: IntCounter,
+    unknown: IntCounter,
+    /// In the order of [`ErrorCode::ALL`].
+    refused: Vec<IntCounter>,
+}
+
+impl Requests {
+    fn new(family: &IntCounterVec, protocol: Protocol) -> Requests {
+        let counter = |code: &str| family.with_label_values(&[protocol.as_str(), code]);
+        Requests {
+            ok: counter(OK),
+            unknown: counter(UNKNOWN),
+            refused: ErrorCode::ALL.iter().map(|code| counter(code.as_str())).collect(),
+        }
+    }
+
+    fn refused(&self, code: Option<ErrorCode>) -> &IntCounter {
+        let index = code.and_then(|code| ErrorCode::ALL.binary_search(&code).ok());
+        index.map_or(&self.unknown, |index| &self.refused[index])
+    }
+}
+
 impl Metrics {
     /// Registers the family in `registry`.
     pub(crate) fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
         let requests = IntCounterVec::new(
-            Opts::new("tidings_ingest_requests_total", "Requests, by the code of their answer."),
-            &["code"],
+            Opts::new("tidings_ingest_requests_total", "Requests, by protocol and the code of their answer."),
+            &["protocol", "code"],
         )?;
         let stages = HistogramVec::new(
             HistogramOpts::new("tidings_ingest_stage_seconds", "Time that requests spend, by stage.")
@@ -52,8 +111,8 @@ impl Metrics {
         registry.register(Box::new(lines.clone()))?;
         registry.register(Box::new(streams.clone()))?;
         Ok(Metrics {
-            ok: requests.with_label_values(&[OK]),
-            requests,
+            requests: Arc::new(Protocol::ALL.map(|protocol| Requests::new(&requests, protocol))),
+            facts: FactMetrics::register(registry)?,
             read_seconds: stages.with_label_values(&["read"]),
             parse_seconds: stages.with_label_values(&["parse"]),
             append_seconds: stages.with_label_values(&["append"]),
@@ -64,13 +123,13 @@ impl Metrics {
     }
 
     /// A request was answered with 200.
-    pub(crate) fn on_ok(&self) {
-        self.ok.inc();
+    pub(crate) fn on_ok(&self, protocol: Protocol) {
+        self.requests[protocol as usize].ok.inc();
     }
 
-    /// A request was refused. Rare enough for a look-up.
-    pub(crate) fn on_refused(&self, code: Option<ErrorCode>) {
-        self.requests.with_label_values(&[code.map_or("unknown", ErrorCode::as_str)]).inc();
+    /// A request was refused.
+    pub(crate) fn on_refused(&self, protocol: Protocol, code: Option<ErrorCode>) {
+        self.requests[protocol as usize].refused(code).inc();
     }
 }
 

@@ -8,21 +8,25 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, Uri, header};
-use tidings_log::writer::{Item, Jumps, Options};
+use tidings_log::writer::{Jumps, Options};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::intake::{self, BodyFormat, Intake, cloudevents};
 use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
+use tidings_runtime::telemetry::traces::Request as Span;
+use tracing::Instrument as _;
 
 use crate::Inner;
 use crate::answer::{self, Rejected};
 use crate::body::{self, asks_first};
 use crate::clock::{Ids, unix_ms};
 use crate::describe::{CloudEventBody, CloudEventList, EventsBody, ProblemBody};
-use crate::metrics::observe;
+use crate::facts::Facts;
+use crate::metrics::{Protocol, observe};
 use crate::stream;
+use crate::traced::Traced;
 use crate::unpack::Encoding;
 
 /// The header that makes a request's retries harmless.
@@ -111,19 +115,27 @@ pub(crate) async fn publish(
     project: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
+    let protocol = protocol(request.headers());
+    let span = inner.traces.request("publish", traceparent(request.headers()).as_deref());
+    let within = span.as_ref().map_or_else(tracing::Span::none, |span| span.span().clone());
     let answered = async {
         let Ok(Path(project)) = project else {
             return Err(Rejected::new(ErrorCode::InvalidProject, "the project's name is not UTF-8"));
         };
-        taken(&inner, &project, grant, request).await
+        taken(&inner, &project, grant, request, span.as_ref()).await.inspect_err(|_| {
+            if let Ok(project) = project.parse() {
+                inner.tenants.on_refused(&project, 1);
+            }
+        })
     };
-    match answered.await {
+    match answered.instrument(within).await {
         Ok(response) => {
-            inner.metrics.on_ok();
+            inner.metrics.on_ok(protocol);
             response
         }
         Err(rejected) => {
-            inner.metrics.on_refused(rejected.code());
+            inner.metrics.on_refused(protocol, rejected.code());
+            span.iter().for_each(Span::fail);
             rejected.into_response()
         }
     }
@@ -141,10 +153,20 @@ pub(crate) struct Head {
     pub(crate) first_line: u64,
 }
 
-async fn taken(inner: &Arc<Inner>, project: &str, grant: Grant, request: Request) -> Result<Response, Rejected> {
+async fn taken(
+    inner: &Arc<Inner>,
+    project: &str,
+    grant: Grant,
+    request: Request,
+    span: Option<&Span>,
+) -> Result<Response, Rejected> {
     let (parts, body) = request.into_parts();
     let head = match head(project, &parts.uri, &parts.headers) {
-        Ok(head) => head,
+        // What follows from the request follows from its span.
+        Ok(head) => match span {
+            Some(span) => Head { traceparent: Some(span.traceparent().to_owned()), ..head },
+            None => head,
+        },
         Err(rejected) => {
             if !asks_first(&parts.headers) {
                 body::discard(body).await;
@@ -161,25 +183,49 @@ async fn taken(inner: &Arc<Inner>, project: &str, grant: Grant, request: Request
     let began = Instant::now();
     let parsed = parse(inner, &head, &parts.headers, &whole.bytes);
     observe(&inner.metrics.parse_seconds, began);
-    let mut events = parsed?;
-    for (index, event) in events.iter_mut().enumerate() {
-        inner.redact(&settings, event).map_err(|fault| fault.at(index as u64))?;
-    }
+    let redacted = inner.redact(&settings, parsed?).await.into_iter().enumerate();
+    let events: Result<Vec<wire::Event>, _> =
+        redacted.map(|(index, event)| event.map_err(|fault| fault.at(index as u64))).collect();
+    let events = events?;
     // Events are held as they are stored from here on.
     drop(whole);
-    let weight: usize = events.iter().map(Item::weight_of).sum();
+    inner.metrics.facts.on_arrival(&events);
+    let facts = Facts::of(&events);
+    let weight = facts.weight();
     if weight > inner.weight_max {
         return Err(too_heavy(inner.weight_max, weight).into());
     }
     let options = Options { deadline: tokio::time::Instant::now() + inner.deadline, jumps: Jumps::default() };
     let counted = inner.count(&head.project, &grant, &settings, (events.len(), weight)).await?;
     let began = Instant::now();
-    let outcomes = inner.writers.submit(&head.project, events, options).await;
+    let traced = Traced::begin(&inner.traces, &events);
+    let called = traced.as_ref().map(Traced::called);
+    let outcomes = inner.writers.submit_timed(&head.project, events, options, called).await;
     observe(&inner.metrics.append_seconds, began);
+    if let Some(traced) = traced {
+        traced.end(&inner.traces, outcomes.is_err());
+    }
     if outcomes.as_ref().is_err_and(answer::is_untouched) {
         counted.give_back();
     }
+    let appended = match &outcomes {
+        Ok(outcomes) => facts.count(outcomes.iter().map(Some), &inner.metrics.facts),
+        Err(failed) => facts.count(failed.results.iter().map(Option::as_ref), &inner.metrics.facts),
+    };
+    inner.tenants.on_appended(&head.project, appended);
     answer::whole(outcomes)
+}
+
+/// By what is said of the body, sound or not.
+fn protocol(headers: &HeaderMap) -> Protocol {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    match intake::body_format(content_type, headers.contains_key(cloudevents::SPECVERSION_HEADER)) {
+        Ok(BodyFormat::CloudEvent | BodyFormat::CloudEventBatch | BodyFormat::CloudEventBinary) => {
+            Protocol::CloudEvents
+        }
+        Ok(BodyFormat::Ndjson) => Protocol::Ndjson,
+        Ok(BodyFormat::Json) | Err(_) => Protocol::Native,
+    }
 }
 
 /// The fault of events that would not fit if nothing else waited: to come again would not help.

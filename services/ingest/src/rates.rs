@@ -1,15 +1,22 @@
-//! How much projects and API keys may publish: counted before anything is appended, given back when nothing was.
+//! How much projects and API keys may publish: counted before anything is appended, given back when nothing was. And how
+//! often whoever administrates may ask.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::Extensions;
 use tidings_broker::quota::Quotas;
 use tidings_limits::limiter::{LimitKey, Limiter, Meter, check_all};
 use tidings_limits::{Decision, Kind, Metrics, Settings};
+use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::project::Project;
 use tidings_registry::Effective;
 use tidings_runtime::config::LimitsConfig;
+use tidings_runtime::http::problem::Refused;
+use tidings_runtime::http::rights::{Requests, caller};
 
 use crate::Inner;
 
@@ -26,6 +33,24 @@ impl Rates {
 
     fn meter(&self, kind: Kind, id: &str, own: Option<u64>) -> Meter {
         self.0.meter(&LimitKey { kind, id, rate: own.map(LimitsConfig::rate) })
+    }
+}
+
+/// Counts a request for who makes it, together with what it asks of gateways.
+impl Requests for Inner {
+    fn count<'a>(&'a self, grant: &'a Grant, extensions: &'a mut Extensions) -> BoxFuture<'a, Result<(), Refused>> {
+        async move {
+            let caller = caller(grant, extensions);
+            let key = LimitKey { kind: Kind::Requests, id: &caller, rate: None };
+            match self.rates.0.check_async(&key, 1).await.retry_after_seconds() {
+                None => Ok(()),
+                Some(seconds) => {
+                    let refused = Refused::new(ErrorCode::RateLimited, "too many requests of one user");
+                    Err(refused.retry_after(seconds))
+                }
+            }
+        }
+        .boxed()
     }
 }
 

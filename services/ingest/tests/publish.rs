@@ -357,8 +357,9 @@ async fn requests_are_counted_by_their_code() {
     rig.post(&[JSON], "{").await;
     let text = prometheus::TextEncoder::new().encode_to_string(&rig.registry.gather()).expect("text");
     for line in [
-        r#"tidings_ingest_requests_total{code="ok"} 1"#,
-        r#"tidings_ingest_requests_total{code="malformed_json"} 1"#,
+        r#"tidings_ingest_requests_total{code="ok",protocol="native"} 1"#,
+        r#"tidings_ingest_requests_total{code="malformed_json",protocol="native"} 1"#,
+        r#"tidings_ingest_requests_total{code="redis_away",protocol="cloudevents"} 0"#,
         "tidings_ingest_events_appended_total 1",
         "tidings_ingest_entries_appended_total 1",
         "tidings_ingest_waiting_bytes 0",

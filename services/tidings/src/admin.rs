@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 use tidings_protocol::grant::{Scope, Scopes};
 use tidings_protocol::project::Project;
 
+use crate::client::access::Access;
 use crate::client::refusal::Refusal;
-use crate::client::token::Token;
 use crate::client::{Address, cause, http};
 use crate::terminal::plain::plain;
 use crate::tool::say;
@@ -37,7 +37,7 @@ pub(crate) struct Place {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     url: Address,
     #[command(flatten)]
-    token: Token,
+    access: Access,
 }
 
 /// What `tidings key` does.
@@ -51,15 +51,15 @@ pub(crate) enum KeyAction {
         #[arg(long, value_delimiter = ',', default_value = "publish,work")]
         scopes: Vec<Scope>,
         /// What it is for
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         note: String,
-        /// When it ends, as in 2027-01-31T12:00:00Z
+        /// When it ends, as in 2027-01-31T12:00:00Z; without this, never
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
-        /// Events in a second
+        /// Events that it may publish in a second; without this, what the services let any key
         #[arg(long, value_name = "COUNT")]
         events_per_second: Option<u32>,
-        /// Bytes of events in a second
+        /// Bytes of events that it may publish in a second; without this, what the services let any key
         #[arg(long, value_name = "BYTES")]
         bytes_per_second: Option<u64>,
     },
@@ -197,7 +197,7 @@ pub(crate) async fn project(action: ProjectAction) -> anyhow::Result<ExitCode> {
 impl Place {
     /// A request below the project; the answer, `null` if there is none.
     async fn ask(&self, method: Method, below: &[&str], body: Option<&Value>) -> anyhow::Result<Value> {
-        let http = http(ANSWER_TIMEOUT, &self.token)?;
+        let http = http(&self.url, ANSWER_TIMEOUT, &self.access)?;
         let url: Url = self.url.below(&self.project, below);
         let request = http.request(method, url);
         let request = match body {

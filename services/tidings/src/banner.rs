@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 
-/// The lines for a server at these addresses.
-pub(crate) fn text(address: SocketAddr, admin: SocketAddr) -> String {
+/// The lines for a server at these addresses; `is_tls`: viewers and runners reach it by TLS.
+pub(crate) fn text(address: SocketAddr, admin: SocketAddr, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
     let version = env!("CARGO_PKG_VERSION");
     let event = r#"{"type":"log","session":"first","data":{"level":"info","message":"hello, swarm"}}"#;
     format!(
         "Tidings {version}, dev mode: in memory, open, for this machine only.
 
-  watch    http://{address}/
-  post     curl http://{address}/v1/projects/demo/events \\
+  watch    {scheme}://{address}/
+  post     curl {scheme}://{address}/v1/projects/demo/events \\
              -H 'content-type: application/json' \\
              -d '{event}'
   health   http://{admin}/readyz, /metrics
@@ -26,9 +27,14 @@ mod tests {
 
     #[test]
     fn the_lines_name_the_addresses_in_use() {
-        let text = text(([127, 0, 0, 1], 8123).into(), ([127, 0, 0, 1], 9000).into());
-        for part in ["http://127.0.0.1:8123/\n", "http://127.0.0.1:8123/v1/projects/demo/events", "127.0.0.1:9000"] {
-            assert!(text.contains(part), "{text}");
+        for (is_tls, scheme) in [(false, "http"), (true, "https")] {
+            let text = text(([127, 0, 0, 1], 8123).into(), ([127, 0, 0, 1], 9000).into(), is_tls);
+            let page = format!(" {scheme}://127.0.0.1:8123/\n");
+            let events = format!("curl {scheme}://127.0.0.1:8123/v1/projects/demo/events");
+            // The admin port never speaks TLS.
+            for part in [&page, &events, " http://127.0.0.1:9000/readyz"] {
+                assert!(text.contains(part), "{text}");
+            }
         }
     }
 }

@@ -8,11 +8,17 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_runtime::config::Sources;
 
-use crate::{admin, demo, replay, tail, token};
+use crate::{admin, demo, doctor, replay, tail, token};
+
+/// What `tidings --help` says to who comes here first.
+const FIRST_STEPS: &str = "\
+To begin: run `tidings dev`, open http://127.0.0.1:8000, and run `tidings demo` in a second terminal.
+With Redis: `tidings all --redis-url redis://127.0.0.1:6379`, and `tidings doctor` with the same flag.";
 
 /// Watch swarms of AI agents live.
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = FIRST_STEPS)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -20,13 +26,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Try it out: both services and a log in memory, on this machine, nothing else needed
+    /// Try it out: everything in one process, in memory, for this machine only; no Redis, no configuration
     Dev(DevFlags),
-    /// Serve viewers, on a Redis
+    /// Serve viewers, from Redis: WebSocket, server-sent events, polling, the page
     Gateway(ServiceFlags),
-    /// Serve runners, on a Redis
+    /// Serve runners: take the events that they post into Redis
     Ingest(ServiceFlags),
-    /// Serve viewers and runners in one process, on a Redis
+    /// Gateway and ingest in one process, on Redis
     All(ServiceFlags),
     /// Play a small swarm into a running server, to see life at once
     Demo(demo::Flags),
@@ -34,7 +40,7 @@ pub(crate) enum Command {
     Replay(replay::Flags),
     /// Follow a project: pretty on a terminal, NDJSON in a pipe
     Tail(tail::Flags),
-    /// Make a token, from the secret that the services share
+    /// Make a token with the secret that the services share
     Token {
         #[command(subcommand)]
         action: token::Action,
@@ -49,6 +55,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: admin::ProjectAction,
     },
+    /// Check Redis and the services: what is wrong, and what to do about it
+    Doctor(doctor::Flags),
     /// Check the configuration, or show what is in effect
     Config {
         /// What to do
@@ -63,7 +71,7 @@ pub(crate) enum Command {
 pub(crate) struct ServiceFlags {
     #[command(flatten)]
     common: CommonFlags,
-    /// Where Redis is, as in redis://127.0.0.1:6379
+    /// Where Redis is, as in redis://127.0.0.1:6379 or redis+sentinel://h1,h2,h3/name; rediss: by TLS
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
 }
@@ -73,7 +81,7 @@ pub(crate) struct ServiceFlags {
 pub(crate) struct DevFlags {
     #[command(flatten)]
     common: CommonFlags,
-    /// Another port on 127.0.0.1 than 8000
+    /// Serve on this port of 127.0.0.1
     #[arg(long, short, conflicts_with = "listen")]
     port: Option<u16>,
 }
@@ -81,23 +89,23 @@ pub(crate) struct DevFlags {
 /// Flags of `tidings config`: those that are the same for every service.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigFlags {
-    /// A TOML file; the variable TIDINGS_CONFIG may name it, too
+    /// The configuration, a TOML file; the variable TIDINGS_CONFIG may name it, too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where Redis is, as in redis://127.0.0.1:6379
+    /// Where Redis is, as in redis://127.0.0.1:6379 or redis+sentinel://h1,h2,h3/name; rediss: by TLS
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct CommonFlags {
-    /// A TOML file; the variable TIDINGS_CONFIG may name it, too
+    /// The configuration, a TOML file; the variable TIDINGS_CONFIG may name it, too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to serve, as in 127.0.0.1:8000
+    /// Where to serve [default: 127.0.0.1:8000; of ingest: 127.0.0.1:8010]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where /livez, /readyz and /metrics are
+    /// Where /livez, /readyz and /metrics are [default: 127.0.0.1:9464; of ingest: 127.0.0.1:9465]
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
 }
@@ -181,6 +189,7 @@ mod tests {
             Command::Ingest(flags) => flags.sources("ingest"),
             Command::Gateway(flags) | Command::All(flags) => flags.sources("gateway"),
             Command::Config { flags, .. } => flags.sources(),
+            Command::Doctor(flags) => flags.sources(),
             Command::Dev(flags) => flags.sources(),
             Command::Demo(_)
             | Command::Replay(_)

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::client::Address;
+use crate::client::access::Access;
 use crate::client::draft::Draft;
 use crate::client::publisher::{News, Publisher};
-use crate::client::token::Token;
 use script::Script;
 
 /// Events in one request, at most.
@@ -39,7 +39,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     url: Address,
     #[command(flatten)]
-    token: Token,
+    access: Access,
     /// The project to play into
     #[arg(long, default_value = "demo")]
     project: Project,
@@ -60,7 +60,7 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
     let seed = flags.seed.unwrap_or_else(|| rand::random_range(1..10_000));
     let run = Ulid::new().to_string().to_lowercase();
     let short = &run[run.len() - RUN_CHARS..];
-    let mut publisher = Publisher::new(&flags.url, &flags.project, &flags.token)?;
+    let mut publisher = Publisher::new(&flags.url, &flags.project, &flags.access)?;
     crate::tool::say(&introduction(flags, seed))?;
     let play = play(&mut publisher, Script::new(seed, short), flags.speed);
     let over = async {

@@ -8,6 +8,8 @@ mod banner;
 mod cli;
 mod client;
 mod demo;
+mod descriptors;
+mod doctor;
 mod replay;
 mod serve;
 mod tail;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use tidings_runtime::config::{Config, EXIT_CODE, Faults, Loaded, LogFilter, Sources};
-use tidings_runtime::telemetry;
+use tidings_runtime::telemetry::{self, traces::Traces};
 
 use crate::cli::{Cli, Command, ConfigAction};
 use crate::serve::Mode;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Token { action } => mint(&action),
         Command::Key { action } => tool::run(|_| admin::key(action)),
         Command::Project { action } => tool::run(|_| admin::project(action)),
+        Command::Doctor(flags) => doctor(&flags),
         Command::Config { action, flags } => config(action, &flags.sources()),
     };
     outcome.unwrap_or_else(|error| fail(&format!("{error:#}"), ExitCode::FAILURE))
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
 
 /// Runs a service until it is told to stop.
 fn serve(mode: Mode, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let descriptors = descriptors::raise();
     let Some(mut loaded) = load(sources) else { return Ok(ExitCode::from(EXIT_CODE)) };
     if mode == Mode::Dev && !loaded.config.is_open() {
         writeln!(std::io::stderr(), "tidings: dev mode runs open, for this machine only: [auth] is passed over")?;
@@ -63,10 +67,14 @@ fn serve(mode: Mode, sources: &Sources) -> anyhow::Result<ExitCode> {
         // Who tries it out reads the few lines that dev mode prints; what goes wrong still shows.
         loaded.config.telemetry.log_filter = LogFilter::warnings();
     }
-    telemetry::install(&loaded.config.telemetry);
+    let traces = Traces::start(&loaded.config.telemetry, mode.name())?;
+    telemetry::install(&loaded.config.telemetry, &traces);
     tracing::info!(config = ?loaded.config, "configuration");
+    descriptors.log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(serve::run(mode, &loaded))?;
+    let served = runtime.block_on(serve::run(mode, &loaded, &traces));
+    traces.finish();
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,6 +83,12 @@ fn mint(token::Action::Mint(flags): &token::Action) -> anyhow::Result<ExitCode> 
     let Some(loaded) = load(&flags.sources()) else { return Ok(ExitCode::from(EXIT_CODE)) };
     tool::say(&format!("{}\n", token::mint(flags, &loaded.config.auth)?))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `tidings doctor`: looks at a deployment, by the configuration of its services.
+fn doctor(flags: &doctor::Flags) -> anyhow::Result<ExitCode> {
+    let Some(loaded) = load(&flags.sources()) else { return Ok(ExitCode::from(EXIT_CODE)) };
+    tool::run(|stop| async move { doctor::run(flags, &loaded.config, stop).await })
 }
 
 /// `tidings config`: what is wrong with the configuration, or what it is.

@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::client::Address;
+use crate::client::access::Access;
 use crate::client::publisher::{News, Publisher};
 use crate::client::refusal::Refusal;
-use crate::client::token::Token;
 use crate::terminal::plain::plain;
 use progress::Progress;
 use recording::{Recording, Step};
@@ -66,7 +66,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     url: Address,
     #[command(flatten)]
-    token: Token,
+    access: Access,
 }
 
 /// Posts the recording to its end, or until it is told to stop.
@@ -79,7 +79,7 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
     let run = Ulid::new().to_string().to_lowercase();
     let sessions = rename(&mut recording.steps, flags.keep_ids, &run[run.len() - RUN_CHARS..]);
     crate::tool::say(&introduction(flags, &recording, &sessions))?;
-    let mut publisher = Publisher::new(&flags.url, &flags.project, &flags.token)?;
+    let mut publisher = Publisher::new(&flags.url, &flags.project, &flags.access)?;
     let mut progress = Progress::new(&recording.steps, STEP, flags.speed);
     let played = tokio::select! {
         played = play(&mut publisher, &recording.steps, flags.speed, &mut progress) => played.map(Some),

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use prometheus::Registry;
 use tidings_broker::Broker;
 use tidings_broker::memory::MemoryBroker;
-use tidings_broker::redis::RedisBroker;
+use tidings_broker::redis::{RedisBroker, RedisMetrics, RedisSettings};
 use tidings_gateway::Gateway;
 use tidings_ingest::Ingest;
 use tidings_runtime::config::{Config, Loaded};
@@ -18,6 +18,7 @@ use tidings_runtime::http::rights::Rights;
 use tidings_runtime::http::{BindError, Listener};
 use tidings_runtime::process::Process;
 use tidings_runtime::service::Service;
+use tidings_runtime::telemetry::traces::Traces;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,19 +37,32 @@ pub(crate) enum Mode {
     Dev,
 }
 
+impl Mode {
+    /// As the subcommand is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Gateway => "gateway",
+            Mode::Ingest => "ingest",
+            Mode::All => "all",
+            Mode::Dev => "dev",
+        }
+    }
+}
+
 /// Serves until a signal comes and the shutdown is over.
-pub(crate) async fn run(mode: Mode, loaded: &Loaded) -> anyhow::Result<()> {
+pub(crate) async fn run(mode: Mode, loaded: &Loaded, traces: &Traces) -> anyhow::Result<()> {
     let config = &loaded.config;
     let (listener, admin) = bind(mode, loaded)?;
     let registry = registry()?;
-    let broker = broker(mode, config)?;
+    let broker = broker(mode, config, &registry)?;
     let rights = rights(config, &broker, &registry)?;
-    let services = services(mode, config, &broker, &rights, &registry)?;
+    traces.register(&registry).context("cannot start")?;
+    let services = services(mode, config, &broker, &rights, traces, &registry)?;
     // Until the process ends: keys change, and what is open may lose its right.
     let _kept = AbortOnDropHandle::new(tokio::spawn(async move { rights.keep().await }));
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     if mode == Mode::Dev {
-        let lines = banner::text(listener.address(), admin.address());
+        let lines = banner::text(listener.address(), admin.address(), config.gateway.tls_cert_file.is_some());
         std::io::stdout().write_all(lines.as_bytes()).context("cannot write")?;
     }
     let drain = match mode {
@@ -113,13 +127,14 @@ fn registry() -> anyhow::Result<Registry> {
 }
 
 /// The store: in memory for dev mode, else Redis, whether it can be reached now or not.
-fn broker(mode: Mode, config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
+fn broker(mode: Mode, config: &Config, registry: &Registry) -> anyhow::Result<Arc<dyn Broker>> {
     match mode {
         Mode::Dev => Ok(Arc::new(MemoryBroker::new())),
         Mode::Gateway | Mode::Ingest | Mode::All => {
             let redis = &config.redis;
             tracing::info!(url = redis.url.redacted(), prefix = redis.prefix.as_str(), "using redis");
-            Ok(Arc::new(RedisBroker::connect(&redis.settings())?))
+            let settings = RedisSettings { metrics: RedisMetrics::register(registry)?, ..redis.settings() };
+            Ok(Arc::new(RedisBroker::connect(&settings)?))
         }
     }
 }
@@ -141,15 +156,23 @@ fn services(
     config: &Config,
     broker: &Arc<dyn Broker>,
     rights: &Rights,
+    traces: &Traces,
     registry: &Registry,
 ) -> anyhow::Result<Vec<Arc<dyn Service>>> {
     let limits = tidings_limits::Metrics::register(registry)?;
     let mut services: Vec<Arc<dyn Service>> = Vec::new();
     if matches!(mode, Mode::Gateway | Mode::All | Mode::Dev) {
-        services.push(Arc::new(Gateway::new(config, broker.clone(), rights.clone(), limits.clone(), registry)?));
+        services.push(Arc::new(Gateway::new(
+            config,
+            broker.clone(),
+            rights.clone(),
+            limits.clone(),
+            traces.clone(),
+            registry,
+        )?));
     }
     if matches!(mode, Mode::Ingest | Mode::All | Mode::Dev) {
-        services.push(Arc::new(Ingest::new(config, broker.clone(), rights.clone(), limits, registry)?));
+        services.push(Arc::new(Ingest::new(config, broker.clone(), rights.clone(), limits, traces.clone(), registry)?));
     }
     Ok(services)
 }

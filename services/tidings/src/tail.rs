@@ -20,7 +20,7 @@ use tokio::io::{AsyncWriteExt as _, Stdout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Address;
-use crate::client::token::Token;
+use crate::client::access::Access;
 use crate::terminal::{self, Screen};
 use follow::{Follower, Item};
 use lines::Lines;
@@ -41,7 +41,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     url: Address,
     #[command(flatten)]
-    token: Token,
+    access: Access,
     /// Where to start: now, start, a time back like -10m, or a position
     #[arg(long, value_name = "PLACE", default_value = "now", allow_hyphen_values = true, value_parser = place)]
     after: String,
@@ -117,7 +117,7 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
         }
         Format::Ndjson => Box::new(Lines::default()),
     };
-    let mut follower = Follower::new(flags.url.events(&flags.project), &flags.query(), &flags.token)?;
+    let mut follower = Follower::new(&flags.url, &flags.project, &flags.query(), &flags.access)?;
     let mut stdout = tokio::io::stdout();
     let ended = loop {
         let item = tokio::select! {

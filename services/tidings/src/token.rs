@@ -27,13 +27,13 @@ pub(crate) struct Flags {
     /// What may be done there: read, publish, work, command, approve, admin
     #[arg(long, required = true, value_delimiter = ',')]
     scopes: Vec<Scope>,
-    /// For whom; without this the token is nobody's, and has no memberships
+    /// The user that it is for; without this it is nobody's, and memberships do not count
     #[arg(long)]
     user: Option<String>,
     /// How long it is good: 45s, 30m, 12h, 7d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
     ttl: Duration,
-    /// A TOML file; the variable TIDINGS_CONFIG may name it, too
+    /// The configuration, a TOML file; the variable TIDINGS_CONFIG may name it, too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

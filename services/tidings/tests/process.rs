@@ -170,3 +170,25 @@ fn an_open_stream_ends_with_the_shutdown() {
     assert!(rest.contains("event: draining"), "{rest}");
     assert_eq!(dev.end().0, Some(0));
 }
+
+/// What the system would let the process have, it takes.
+#[test]
+fn a_service_raises_its_limit_of_descriptors() {
+    let mut shell = Command::new("sh");
+    let arguments = "--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0";
+    let line = format!("ulimit -S -n 64 && exec {} dev {arguments}", env!("CARGO_BIN_EXE_tidings"));
+    let mut child = shell.args(["-c", &line]).stdout(Stdio::piped()).spawn().expect("a shell runs");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut lines = String::new();
+    while !lines.contains("watch") {
+        assert_ne!(stdout.read_line(&mut lines).expect("text"), 0, "it ended: {lines}");
+    }
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    let _ = child.kill();
+    let _ = child.wait();
+    let limits = limits.expect("it ran");
+    let of_files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit");
+    let [soft, hard, ..] = of_files.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{of_files}") };
+    assert_eq!(soft, hard);
+    assert_ne!(soft, "64", "the machine of this test must allow more");
+}

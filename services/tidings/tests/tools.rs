@@ -175,7 +175,7 @@ fn tail_says_why_it_cannot() {
     };
     check(&["tail", "a b"], 2, "a project's name is 1 to 128 characters");
     check(&["tail", "demo", "--after", "tomorrow"], 2, "expected a position, `start`, `now`");
-    check(&["tail", "demo", "--url", "https://h"], 2, "starts with http://");
+    check(&["tail", "demo", "--url", "wss://h"], 2, "starts with http:// or https://");
     let many = vec!["log"; 2_000].join(",");
     check(&["tail", "demo", "--url", &url, "--types", &many], 1, "types: at most");
 }

@@ -125,7 +125,7 @@ impl Record {
             Said::Draining { retry_after_ms } => self.draining.push(retry_after_ms),
             Said::Error { code, .. } => self.errors.push(code),
             Said::Closed { code, reason } => self.closes.push((code, reason)),
-            Said::Hello { .. } | Said::Other(_) => {}
+            Said::Hello { .. } | Said::Presence(_) | Said::Change(_) | Said::Other(_) => {}
         }
     }
 

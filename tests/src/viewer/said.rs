@@ -52,6 +52,10 @@ pub enum Said {
         /// When to come back.
         retry_after_ms: u64,
     },
+    /// All that are there.
+    Presence(Value),
+    /// Somebody came or went: shaped like an event, without a position.
+    Change(Value),
     /// Something was refused.
     Error {
         /// The code.
@@ -127,7 +131,7 @@ struct Outline<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow)]
     id: Option<Cow<'a, str>>,
-    position: String,
+    position: Option<String>,
     #[serde(borrow)]
     was: Option<&'a RawValue>,
     #[serde(default)]
@@ -160,6 +164,7 @@ impl Said {
                 let state = frame.state.context("a snapshot without state")?;
                 Said::Snapshot { position: position()?, state: serde_json::from_str(state.get())? }
             }
+            "presence" => Said::Presence(serde_json::from_str(text)?),
             "degraded" => Said::Degraded(frame.active.unwrap_or_default()),
             "draining" => Said::Draining { retry_after_ms: frame.retry_after_ms.context("no time to come back")? },
             "error" => Said::Error { code: frame.code.unwrap_or_default(), reference: frame.reference },
@@ -170,8 +175,11 @@ impl Said {
     /// Reads an event or a gap, which looks like one.
     pub fn from_event(json: &str) -> anyhow::Result<Said> {
         let outline: Outline<'_> = serde_json::from_str(json).with_context(|| format!("no event: {json}"))?;
+        if outline.kind.starts_with("presence.") {
+            return Ok(Said::Change(serde_json::from_str(json)?));
+        }
         if outline.kind != "gap" {
-            return Ok(Said::Event(outline.event(json)));
+            return Ok(Said::Event(outline.event(json)?));
         }
         let data: GapData = serde_json::from_str(outline.data.context("a gap without data")?.get())?;
         let place = |text: Option<String>| text.map_or(Ok(Place::default()), |text| text.parse());
@@ -181,7 +189,7 @@ impl Said {
             cause: data.cause,
             lost: data.lost,
             certain: data.certain,
-            position: outline.position,
+            position: outline.position.context("a gap without position")?,
         }))
     }
 
@@ -214,21 +222,21 @@ impl Said {
 }
 
 impl Outline<'_> {
-    fn event(self, json: &str) -> Event {
-        Event {
+    fn event(self, json: &str) -> anyhow::Result<Event> {
+        Ok(Event {
             id: self.id.unwrap_or_default().into(),
-            position: self.position,
+            position: self.position.context("an event without position")?,
             was: self.was.is_some(),
             seen: self.seen,
             json: json.into(),
-        }
+        })
     }
 }
 
 fn events(list: &[&RawValue]) -> anyhow::Result<Vec<Event>> {
     let read = |raw: &&RawValue| -> anyhow::Result<Event> {
         let outline: Outline<'_> = serde_json::from_str(raw.get())?;
-        Ok(outline.event(raw.get()))
+        outline.event(raw.get())
     };
     list.iter().map(read).collect()
 }

@@ -6,10 +6,8 @@ use std::collections::HashSet;
 use tidings_tests::audit::Audit;
 use tidings_tests::audit::forks::Excuse;
 use tidings_tests::cluster::{Cluster, PROJECT};
-use tidings_tests::http;
 use tidings_tests::runner::Runner;
 use tidings_tests::viewer::{Directory, Kind, Plan, Record};
-use tidings_tests::wait::eventually;
 
 use crate::{BATCHES, fifty_roam};
 
@@ -63,42 +61,6 @@ async fn acknowledged_means_there_after_a_failover_that_lost_the_newest_entries(
     };
     println!("{put_back} events were put back");
     assert!(put_back >= 1_000.0, "the failover took little: {put_back}");
-}
-
-/// Scenario 1 of docs/log.md: the last event of a project is lost, and nobody ever writes again.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_last_event_of_a_project_comes_back_though_nobody_writes_again() {
-    let mut cluster = Cluster::on_redis().gateways(2).ingests(1).replicated().start().await;
-    let mut viewers = cluster.viewers();
-    for kind in Kind::ALL {
-        viewers.add(Plan::new(kind, PROJECT));
-    }
-    cluster.runner("one").post(100, BATCHES).await;
-    viewers.have_reached(cluster.ledger.last_n()).await;
-    cluster.cut_replication();
-    cluster.runner("last").post(1, BATCHES).await;
-    let lost_n = cluster.ledger.last_n();
-    viewers.have_reached(lost_n).await;
-    cluster.redis().kill();
-    cluster.fail_over().await;
-    // The fork takes one position, the event comes behind it.
-    let late = latecomers(&cluster, lost_n + 1).await;
-    Audit::across_forks(&late, &cluster.ledger, Excuse::None).assert_flawless("who comes after the failover");
-    let records = viewers.reach(lost_n + 1).await;
-    Audit::across_forks(&records, &cluster.ledger, Excuse::None).assert_flawless("who was there");
-    for record in &records {
-        assert_eq!(record.told.len(), cluster.ledger.len(), "nothing was told again: {:?}", record.told.last());
-        let failovers = record.gaps.iter().filter(|(_, gap)| gap.cause == "failover" && !gap.certain).count();
-        assert_eq!((failovers, record.gaps.len()), (1, 1), "{:?}", record.gaps);
-    }
-    let path = format!("/v1/projects/{PROJECT}/snapshot");
-    let snapshot = eventually("a snapshot that has it", async || {
-        let answer = http::get(cluster.gateways[0].address(), &path).await.ok()?;
-        let n = answer.json()["position"].as_str()?.split(['-', '.']).nth(1)?.parse::<u64>().ok()?;
-        (answer.status == 200 && n > lost_n).then_some(answer)
-    })
-    .await;
-    assert!(snapshot.json()["position"].is_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

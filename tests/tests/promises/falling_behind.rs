@@ -132,12 +132,12 @@ async fn narrow(gateway: std::net::SocketAddr) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_viewer_hurts_nobody_else() {
-    beside_bad_viewers_all_is_well(Cluster::on_redis()).await;
+    Box::pin(beside_bad_viewers_all_is_well(Cluster::on_redis())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_viewer_hurts_nobody_else_in_dev_mode() {
-    beside_bad_viewers_all_is_well(Cluster::dev()).await;
+    Box::pin(beside_bad_viewers_all_is_well(Cluster::dev())).await;
 }
 
 async fn beside_bad_viewers_all_is_well(cluster: tidings_tests::cluster::Plan) {

@@ -120,6 +120,8 @@ async fn ten_thousand_reconnect_in_a_second_and_healthy_viewers_miss_nothing() {
     let cluster = Cluster::on_redis()
         .set("TIDINGS_GATEWAY__ACCEPTS_PER_SECOND", count / 10)
         .set("TIDINGS_GATEWAY__ACCEPTS_BURST", count / 10)
+        // All of them come from one address.
+        .set("TIDINGS_GATEWAY__CLIENT_CONNECTIONS_PERCENT", 100)
         .set("TIDINGS_GATEWAY__ACCEPT_DELAY_MAX_MS", 10_000)
         .set("TIDINGS_GATEWAY__CONNECTIONS_MAX", count + 100)
         .start()

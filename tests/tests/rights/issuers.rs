@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::json;
-use tidings_tests::tokens::{Signer, claims, hs256, unsigned, with};
+use tidings_tests::tokens::{Signer, api_key, claims, hs256, signed, unsigned, with};
 use tidings_tests::wait::{eventually, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -19,6 +19,13 @@ const SNAPSHOT: &str = "/v1/projects/demo/snapshot";
 /// Claims of a reader and runner that the issuer makes for these services.
 fn ours() -> serde_json::Value {
     with(with(claims("alice", "demo", "read publish"), "iss", ISSUER), "aud", "tidings")
+}
+
+/// A token of ours with this header, signed with a secret.
+fn with_header(header: &serde_json::Value, secret: &[u8]) -> String {
+    use aws_lc_rs::hmac;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    signed(header, &ours(), |text| hmac::sign(&key, text).as_ref().to_vec())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,6 +58,15 @@ async fn forged_tokens_come_in_nowhere() {
         ("cut off", cut),
         ("other claims under a good signature", format!("{header}.{body}.{signature}")),
         ("an API key that there is not", tidings_tests::tokens::api_key("0123456789abcdef").0),
+        ("a key id that is a path", with_header(&json!({"alg": "HS256", "kid": "../../../../dev/null"}), b"")),
+        ("a key id that is a query", with_header(&json!({"alg": "HS256", "kid": "x' UNION SELECT 'k';--"}), b"k")),
+        ("a key id that is nothing", with_header(&json!({"alg": "EdDSA", "kid": null}), b"")),
+        ("a key id that is no text", with_header(&json!({"alg": "EdDSA", "kid": ["one"]}), b"")),
+        ("a key of its own", with_header(&json!({"alg": "EdDSA", "kid": "one", "jwk": stranger.jwk()}), b"")),
+        ("keys from elsewhere", with_header(&json!({"alg": "EdDSA", "jku": "http://127.0.0.1:1/keys"}), b"")),
+        ("an algorithm by another spelling", with_header(&json!({"alg": "nOnE"}), b"")),
+        ("an algorithm that is not taken", with_header(&json!({"alg": "HS512", "kid": "one"}), b"")),
+        ("an extension that must be understood", with_header(&json!({"alg": "EdDSA", "crit": ["exp"]}), b"")),
         ("nonsense", "x".to_owned()),
         ("dots", "..".to_owned()),
     ];
@@ -87,6 +103,10 @@ enum Mood {
     Answers(Arc<str>),
     /// Takes the request, and says nothing.
     Hangs,
+    /// Sends bytes without an end.
+    Endless,
+    /// Sends to another address.
+    Redirects(SocketAddr),
 }
 
 /// An issuer that publishes its keys.
@@ -103,6 +123,14 @@ async fn issuer(mood: watch::Receiver<Mood>) -> SocketAddr {
                     Mood::Answers(body) => {
                         let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ";
                         let _ = socket.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).await;
+                    }
+                    Mood::Endless => {
+                        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"keys\":[").await;
+                        while socket.write_all(&[b' '; 4096]).await.is_ok() {}
+                    }
+                    Mood::Redirects(to) => {
+                        let head = "HTTP/1.1 302 Found\r\nconnection: close\r\ncontent-length: 0\r\nlocation: http://";
+                        let _ = socket.write_all(format!("{head}{to}/jwks.json\r\n\r\n").as_bytes()).await;
                     }
                     // Until the other side gives up.
                     Mood::Hangs => while socket.read(&mut request).await.is_ok_and(|read| read > 0) {},
@@ -163,4 +191,45 @@ async fn an_issuer_that_hangs_or_lies_harms_nobody_whose_key_is_known() {
     let new = second.token(&ours());
     eventually("a new key is found", async || (status(&new).await == 200).then_some(())).await;
     assert_eq!(status(&good).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_an_issuer_answers_its_tokens_wait_and_others_notice_nothing() {
+    let signer = Signer::new("one");
+    // Where a redirect would lead to: an issuer whose keys would do.
+    let (_elsewhere, mood) = watch::channel(set_of(&[&signer]));
+    let elsewhere = issuer(mood).await;
+    let secret = json!({"keys": [{"kty": "oct", "k": "A".repeat(43), "kid": "one"}]});
+    let mut wrong = signer.jwk();
+    wrong["x"] = json!([1, 2, 3]);
+    let lies = [
+        ("without an end", Mood::Endless),
+        ("from elsewhere", Mood::Redirects(elsewhere)),
+        ("of other types", Mood::Answers(json!({"keys": [wrong, 1, null, {"kty": 1}]}).to_string().into())),
+        ("a shared secret", Mood::Answers(secret.to_string().into())),
+        ("no key set", Mood::Answers("<html>".into())),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, hash) = api_key("0123456789abcdef");
+    let declared = folder.path().join("declared.toml");
+    let file = format!(
+        "[[keys]]\nid = \"0123456789abcdef\"\nhash = \"{hash}\"\nprojects = [\"demo\"]\nscopes = [\"read\", \"publish\"]\n"
+    );
+    std::fs::write(&declared, file).expect("a file");
+    for (what, lie) in lies {
+        let (_moods, mood) = watch::channel(lie);
+        let jwks = issuer(mood).await;
+        let plan = Cluster::on_redis().set("TIDINGS_AUTH__JWKS_URL", format!("http://{jwks}/jwks.json?key=hush"));
+        let plan = plan.set("TIDINGS_AUTH__ISSUER", ISSUER).set("TIDINGS_AUTH__AUDIENCE", "tidings");
+        let cluster = plan.set("TIDINGS_AUTH__DECLARED_FILE", declared.display()).start().await;
+        let (gateway, ingest) = (cluster.gateways[0].address(), cluster.ingests[0].address());
+        let mut healthy = subscribed(gateway, &key, "demo").await;
+        let answer = get_as(gateway, &signer.token(&ours()), SNAPSHOT).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "rights_unavailable"), "{what}");
+        let zeros = hs256(&[0; 32], &ours());
+        assert_eq!(get_as(gateway, &zeros, SNAPSHOT).await.status, 503, "{what}");
+        assert_eq!(crate::post_as(ingest, &key, "demo", "heard").await.status, 200, "{what}");
+        hears(&mut healthy, "heard").await;
+        assert!(!cluster.gateways[0].process.output().contains("hush"), "an address was logged whole");
+    }
 }

@@ -12,6 +12,7 @@ use tidings_tests::viewer::websocket::Connection;
 use tidings_tests::wait::within;
 
 mod ending;
+mod floods;
 mod issuers;
 mod members;
 mod places;

@@ -43,7 +43,7 @@ async fn every_route_asks_for_a_good_credential_and_the_right_scope() {
     let all = || claims("alice", "demo", everything);
     let expired = hs256(SECRET.as_bytes(), &with(all(), "exp", now() - LEEWAY_S - 1));
     let foreign = hs256(b"another secret of at least 32 bytes", &all());
-    let (other_project, no_scope) = (token("alice", "demo2", everything), token("alice", "demo", "work"));
+    let (other_project, no_scope) = (token("alice", "demo2", everything), token("alice", "demo", "command"));
     let good = token("alice", "demo", everything);
     let mut walked = 0;
     for service in [cluster.gateways[0].address(), cluster.ingests[0].address()] {

@@ -330,6 +330,72 @@ fn all_that_is_wrong_with_settings_is_told() {
     assert!(faults.iter().all(|fault| !fault.to_string().contains("hush")));
 }
 
+#[tokio::test]
+async fn who_was_refused_too_often_has_one_key_tried() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("keys.json");
+    let signers = [Signer::ed_dsa(), Signer::ed_dsa(), Signer::ed_dsa()];
+    let jwks: Vec<Value> = signers.iter().zip(["1", "2", "3"]).map(|(signer, id)| signer.jwk(id)).collect();
+    std::fs::write(&path, json!({"keys": jwks}).to_string()).expect("written");
+    let issuers = vec![IssuerConfig { keys: KeySource::File(path), ..IssuerConfig::from_secret(Secret::new(SECRET)) }];
+    let authenticator = closed(Closed { issuers, ..Closed::default() }, Stores::default());
+    let [first, _, last] = &signers;
+    let shown = |signer: &Signer, id| Credential::Token(signer.sign(id, &claims(&json!({}))));
+    let is_good = |judged: Option<Result<Grant, Refusal>>| judged.expect("it is held").is_ok();
+    assert!(is_good(authenticator.held(&shown(last, None), NOW)));
+    assert!(is_good(authenticator.held_sparing(&shown(first, None), NOW)));
+    assert!(is_good(authenticator.held_sparing(&shown(last, Some("3")), NOW)), "it names its key");
+    assert!(!is_good(authenticator.held_sparing(&shown(last, None), NOW)), "each costs a signature");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_answers_without_asking() {
+    let store = Arc::new(Store::default());
+    let authenticator = with_keys(&store);
+    let (key, id) = new_key(&store);
+    let stranger = Credential::new(NewKey::make(Vec::new(), Scopes::ALL, NOW).key.expose());
+    assert_eq!((authenticator.held(&key, NOW), authenticator.knows(&key)), (None, false));
+    assert!(authenticator.authenticate(&key, NOW).await.is_ok());
+    assert_eq!(reason(&authenticator, &stranger).await, Some(Reason::UnknownKey));
+    let asked = store.asked.load(Ordering::Relaxed);
+    assert!(authenticator.held(&key, NOW).is_some_and(|judged| judged.is_ok()));
+    assert_eq!(authenticator.held(&stranger, NOW), Some(Err(Reason::UnknownKey.into())));
+    assert_eq!(authenticator.held(&Credential::None, NOW), Some(Err(Reason::Missing.into())));
+    assert_eq!(authenticator.held(&Credential::new("tdk_x"), NOW), Some(Err(Reason::Malformed.into())));
+    assert!(authenticator.held(&token(&json!({})), NOW).is_some_and(|judged| judged.is_ok()));
+    let mut forged = Signer::hs256(SECRET).sign(None, &claims(&json!({})));
+    forged.truncate(forged.len() - 4);
+    assert_eq!(authenticator.held(&Credential::new(forged), NOW), Some(Err(Reason::BadSignature.into())));
+    assert!(authenticator.knows(&key) && !authenticator.knows(&stranger));
+    tokio::time::advance(STORE_FRESH + STORE_STALE).await;
+    assert_eq!((authenticator.held(&key, NOW), authenticator.knows(&key)), (None, true), "known, however long ago");
+    assert_eq!(store.asked.load(Ordering::Relaxed), asked);
+    assert!(store.keys.revoke(&id, NOW));
+    assert_eq!(reason(&authenticator, &key).await, Some(Reason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn held_memberships_answer_without_asking() {
+    let store = Arc::new(Store::default());
+    *store.member.lock() = scopes("read");
+    let authenticator = with_members(&store);
+    let grant = authenticator.authenticate(&token(&json!({})), NOW).await.expect("a grant");
+    let (club, demo, other) = (project("club"), project("demo"), project("other"));
+    let held = |project: &Project, scope| authenticator.authorize_held(&grant, project, scope);
+    assert_eq!(held(&demo, Scope::Read), Some(Ok(grant.clone())), "by the credential itself");
+    assert_eq!((held(&club, Scope::Read), authenticator.knows_member(&grant, &club)), (None, false));
+    assert!(authenticator.authorize(&grant, &club, Scope::Read).await.is_ok());
+    assert!(authenticator.authorize(&grant, &other, Scope::Read).await.is_err());
+    let asked = store.asked.load(Ordering::Relaxed);
+    assert!(held(&club, Scope::Read).is_some_and(|judged| judged.is_ok_and(|grant| grant.may_read(&club))));
+    let no_right = |scope| Some(Err(Refusal { reason: Reason::NoRight, needed: Some(scope) }));
+    assert_eq!((held(&club, Scope::Admin), held(&other, Scope::Read)), (no_right(Scope::Admin), no_right(Scope::Read)));
+    assert!(authenticator.knows_member(&grant, &club) && !authenticator.knows_member(&grant, &other));
+    tokio::time::advance(STORE_FRESH).await;
+    assert_eq!((held(&club, Scope::Read), held(&other, Scope::Read)), (None, None));
+    assert_eq!(store.asked.load(Ordering::Relaxed), asked);
+}
+
 /// Handlers run on any thread.
 #[tokio::test]
 async fn what_handlers_wait_for_may_move_between_threads() {

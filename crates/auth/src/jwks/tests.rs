@@ -12,8 +12,16 @@ const SLOW: JwksTerms = JwksTerms { fresh: HOUR, stale: HOUR, gap: HOUR, timeout
 /// Every token of an unknown key may fetch.
 const EAGER: JwksTerms = JwksTerms { gap: Duration::ZERO, ..SLOW };
 
-fn jwks(server: &Server, terms: JwksTerms) -> Jwks {
-    Jwks::new(Url::parse(&server.url).expect("a URL"), terms).expect("a client")
+fn not_kept(server: &Server, terms: JwksTerms) -> Arc<Jwks> {
+    Arc::new(Jwks::new(Url::parse(&server.url).expect("a URL"), terms).expect("a client"))
+}
+
+/// One whose keeper runs until the test is over.
+fn jwks(server: &Server, terms: JwksTerms) -> Arc<Jwks> {
+    let jwks = not_kept(server, terms);
+    let kept = jwks.clone();
+    tokio::spawn(async move { kept.keep().await });
+    jwks
 }
 
 fn holds(jwks: &Jwks, id: &str) -> bool {
@@ -85,14 +93,32 @@ async fn a_hanging_server_is_given_up_and_delays_nobody_whose_keys_are_held() {
 }
 
 #[tokio::test]
-async fn giving_up_does_not_fetch_more_often() {
-    let server = Server::start(Behaviour::Hang).await;
+async fn giving_up_breaks_no_fetch_off_and_causes_no_other() {
+    let server = Server::start(Behaviour::Hold(Box::new(Behaviour::keys(&[Signer::es256().jwk("a")])))).await;
     let jwks = jwks(&server, SLOW);
     for _ in 0..100 {
-        waits(std::pin::pin!(jwks.renewed()));
+        assert!(waits(std::pin::pin!(jwks.renewed())));
+        tokio::task::yield_now().await;
     }
-    assert!(jwks.renewed().await.is_none());
-    assert!(server.requests() <= 1);
+    while server.requests() == 0 {
+        assert!(waits(std::pin::pin!(jwks.renewed())));
+        tokio::task::yield_now().await;
+    }
+    assert!(jwks.held().is_none());
+    server.let_go();
+    while !holds(&jwks, "a") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_waits_for_no_longer_than_a_fetch_takes() {
+    let server = Server::start(Behaviour::Hang).await;
+    let jwks = not_kept(&server, SLOW);
+    let began = Instant::now();
+    assert!(jwks.renewed().await.is_none(), "nobody fetches");
+    assert_eq!(began.elapsed(), SLOW.timeout + FETCH_GRACE);
 }
 
 #[tokio::test]
@@ -107,7 +133,7 @@ async fn keys_that_could_not_be_confirmed_for_long_are_not_good_any_more() {
 async fn keys_are_fetched_in_time_without_a_token_that_asks() {
     let server = Server::of_keys(&[Signer::es256().jwk("a")]).await;
     let often = Duration::from_millis(1);
-    let jwks = jwks(&server, JwksTerms { fresh: often, gap: often, ..SLOW });
+    let jwks = not_kept(&server, JwksTerms { fresh: often, gap: often, ..SLOW });
     let rotated = async {
         while !holds(&jwks, "a") {
             tokio::task::yield_now().await;

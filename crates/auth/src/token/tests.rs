@@ -157,7 +157,11 @@ async fn a_token_is_for_an_audience() {
 
 #[tokio::test]
 async fn a_token_is_of_an_issuer_and_verified_by_its_keys_alone() {
-    let named = |name: &str, signer: &Signer| IssuerConfig { issuer: Some(name.to_owned()), ..issuer(signer) };
+    let named = |name: &str, signer: &Signer| IssuerConfig {
+        issuer: Some(name.to_owned()),
+        subject_prefix: format!("{name}:"),
+        ..issuer(signer)
+    };
     let (a, b, plain) = (Signer::es256(), Signer::es256(), Signer::hs256(SECRET));
     let authenticator = trusting(vec![named("a", &a), named("b", &b), issuer(&plain)]);
     let says = |name: Value| claims(&json!({"iss": name}));
@@ -173,6 +177,58 @@ async fn a_token_is_of_an_issuer_and_verified_by_its_keys_alone() {
     let strict = trusting(vec![named("a", &a)]);
     for name in [json!(null), json!("b"), json!(["a"])] {
         assert_eq!(judge(&strict, &a.sign(None, &says(name))).await, Err(Reason::WrongIssuer));
+    }
+}
+
+#[tokio::test]
+async fn users_are_those_of_their_issuer() {
+    let (a, b, plain) = (Signer::es256(), Signer::es256(), Signer::hs256(SECRET));
+    let named = |name: &str, signer: &Signer, prefix: &str| IssuerConfig {
+        issuer: Some(name.to_owned()),
+        subject_prefix: prefix.to_owned(),
+        ..issuer(signer)
+    };
+    let authenticator = trusting(vec![named("a", &a, "corp:"), named("b", &b, "corp:eu:"), issuer(&plain)]);
+    let subject = async |signer: &Signer, name: Value, user: &str| {
+        let token = signer.sign(None, &claims(&json!({"iss": name, "sub": user})));
+        judge(&authenticator, &token).await.map(|grant| grant.subject().to_owned())
+    };
+    assert_eq!(subject(&a, json!("a"), "alice").await, Ok("corp:alice".to_owned()));
+    assert_eq!(subject(&b, json!("b"), "alice").await, Ok("corp:eu:alice".to_owned()));
+    assert_eq!(subject(&plain, json!(null), "alice").await, Ok("alice".to_owned()));
+    assert_eq!(subject(&plain, json!(null), "corporal").await, Ok("corporal".to_owned()));
+    for (signer, name, taken) in
+        [(&plain, json!(null), "corp:alice"), (&plain, json!(null), "corp:eu:alice"), (&a, json!("a"), "eu:alice")]
+    {
+        assert_eq!(subject(signer, name, taken).await, Err(Reason::Malformed), "{taken} is another issuer's");
+    }
+    assert_eq!(subject(&a, json!("a"), "").await, Err(Reason::Malformed));
+    assert_eq!(subject(&a, json!("a"), &"x".repeat(252)).await, Err(Reason::Malformed), "too long with its prefix");
+}
+
+#[test]
+fn issuers_of_different_names_must_have_different_prefixes() {
+    let of = |name: Option<&str>, prefix: &str| IssuerConfig {
+        issuer: name.map(str::to_owned),
+        subject_prefix: prefix.to_owned(),
+        ..IssuerConfig::from_secret(Secret::new(SECRET))
+    };
+    let check = |issuers: Vec<IssuerConfig>, expected: &[&str]| {
+        let shown = format!("{issuers:?}");
+        let config = crate::Config::Closed(Closed { issuers, ..Closed::default() });
+        let faults = Authenticator::new(config, Stores::default()).err().unwrap_or_default();
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, expected, "{shown}");
+    };
+    check(vec![of(Some("a"), ""), of(Some("b"), "")], &["issuers[1].subject_prefix"]);
+    check(vec![of(None, ""), of(Some("b"), "b:"), of(Some("c"), "b:")], &["issuers[2].subject_prefix"]);
+    check(vec![of(Some("a"), ""), of(None, "")], &["issuers[1].subject_prefix"]);
+    check(vec![of(Some("a"), ""), of(Some("b"), "b:"), of(None, "-")], &[]);
+    // One issuer with two keys, as while one of them is changed.
+    check(vec![of(Some("a"), ""), of(Some("a"), "")], &[]);
+    check(vec![of(None, ""), of(None, "")], &[]);
+    for bad in ["key:", "token:x", "a\n", &"x".repeat(65)] {
+        check(vec![of(None, bad)], &["issuers[0].subject_prefix"]);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::testing::{Behaviour, Server};
+use crate::testing::{Behaviour, Server, waits};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -61,6 +61,30 @@ async fn a_failure_gives_the_stale_answer_and_none_without_one() {
         assert_eq!(webhook.scopes(&demo, &known).await, Ok(read));
         server.behave(failure);
         assert_eq!(webhook.scopes(&demo, &known).await, Ok(read));
-        assert_eq!(webhook.scopes(&demo, &unknown).await, Err(NoAnswer));
+        assert_eq!(webhook.scopes(&demo, &unknown).await, Err(Lacking::NoAnswer));
     }
+}
+
+#[tokio::test]
+async fn made_up_projects_keep_no_member_waiting_and_are_no_failure() {
+    let server = Server::start(says(r#"["read"]"#)).await;
+    let webhook = webhook(&server, Duration::ZERO, HOUR);
+    let read: Scopes = "read".parse().expect("scopes");
+    let (club, new) = (project("club"), project("new"));
+    assert_eq!(webhook.scopes(&club, "alice").await, Ok(read));
+    server.behave(Behaviour::Hang);
+    let made_up: Vec<Project> = (0..WEBHOOK_CALLS_MAX).map(|number| project(&format!("made-up-{number}"))).collect();
+    let mut flood = std::pin::pin!(futures_util::future::join_all(
+        made_up.iter().map(|project| webhook.scopes(project, "mallory"))
+    ));
+    while server.requests() <= WEBHOOK_CALLS_MAX {
+        assert!(waits(flood.as_mut()));
+        tokio::task::yield_now().await;
+    }
+    server.behave(says(r#"["approve"]"#));
+    let approve = "approve".parse().expect("scopes");
+    assert_eq!(webhook.scopes(&club, "alice").await, Ok(approve), "a member has turns of its own");
+    assert_eq!(webhook.scopes(&new, "bob").await, Err(Lacking::Busy { before: None }));
+    assert!(webhook.held(&new, "bob").is_none(), "nothing was learned, and nothing rests");
+    assert!(webhook.knows(&club, "alice") && !webhook.knows(&new, "bob"));
 }

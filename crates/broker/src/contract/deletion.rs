@@ -7,9 +7,10 @@ use tidings_protocol::position::Position;
 
 use super::Subject;
 use super::writer::{Ear, Writer, fresh, named, plain, produced, project};
-use crate::limits::TOMBSTONE_MS;
+use crate::limits::{SEQUENCE_MAX, TOMBSTONE_MS};
 use crate::{
-    Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, Fields, Retention, SessionDeletion, Span,
+    Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, Fields, Refusal, RefusalWhy, Retention,
+    SessionDeletion, Span,
 };
 
 super::cases! {
@@ -22,6 +23,8 @@ super::cases! {
     a_deleted_session_has_a_tombstone_until_its_events_are_trimmed
     a_tombstone_that_was_put_back_stays_longer
     tombstones_are_bounded
+    a_projects_deletion_that_is_put_back_takes_what_was_before_it
+    a_step_from_before_a_deletion_was_put_back_is_not_taken
 }
 
 fn deletion(writer: &Writer) -> AppendCall {
@@ -51,6 +54,7 @@ fn step(writer_head: &tidings_protocol::head::Head, events: u64) -> CheckpointSt
         incarnation: writer_head.incarnation.clone(),
         from: writer_head.checkpoint,
         to: writer_head.last,
+        deletion: writer_head.newest_project_deletion(),
         version: 1,
         fields: vec![("p".into(), Some(Bytes::from_static(b"state")))],
         retention: Retention { events, bytes: u64::MAX, age_ms: u64::MAX },
@@ -201,9 +205,70 @@ async fn tombstones_are_bounded(subject: &mut dyn Subject) {
     let names: Vec<String> = (0..TOMBSTONES_MAX).map(|n| format!("s{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let last = writer.take(sessions(&names, &[])).await;
-    assert_eq!(writer.append(sessions(&["one more"], &[])).await, Answer::DeletionsFull);
+    assert_eq!(writer.append(sessions(&["one more"], &[])).await, full(0));
+    let mixed = sessions(&["s1", "one more"], &[]);
+    assert_eq!(writer.append(mixed).await, full(1), "that one alone");
     assert_eq!(writer.head().await.last, last, "nothing was appended");
     writer.take(sessions(&["s0"], &[])).await;
     assert_eq!(writer.head().await.tombstones.len(), TOMBSTONES_MAX);
+    writer.take(sessions(&["put back"], &[last])).await;
+    assert_eq!(writer.head().await.tombstones.len(), TOMBSTONES_MAX + 1, "it was acknowledged before");
     writer.take(plain(1)).await;
+}
+
+fn full(index: u32) -> Answer {
+    Answer::Refused(vec![Refusal { index, why: RefusalWhy::DeletionsFull }])
+}
+
+/// The fork took the deletion, whoever wrote since then did not know of it.
+async fn a_projects_deletion_that_is_put_back_takes_what_was_before_it(subject: &mut dyn Subject) {
+    let broker = subject.broker();
+    let mut writer = Writer::join(broker.clone(), "p").await;
+    writer.take(named(&["a", "b"])).await;
+    let survived = writer.take(plain(3)).await;
+    broker.checkpoint(project("p"), step(&writer.head().await, 10)).await.expect("an answer");
+    let behind = [Position::new(0, SEQUENCE_MAX, writer.branch)];
+    subject.change_incarnation().await;
+    let head = writer.sync().await;
+    writer.branch = head.branch;
+    let since = writer.take(named(&["c"])).await;
+    broker.checkpoint(project("p"), step(&writer.head().await, 10)).await.expect("an answer");
+
+    let at = writer.take(sessions(&[""], &behind)).await;
+    let head = writer.head().await;
+    let expected = Tombstone { session: String::new(), position: at, was: behind.into() };
+    assert_eq!((head.branch, head.last, head.forks.len(), &head.tombstones), (since.branch, at, 1, &vec![expected]));
+    let page = broker.read(project("p"), Span::After(Position::ZERO.id), 10_000).await.expect("an answer");
+    assert_eq!((page.trimmed_to, page.entries[0].prev), (survived, survived));
+    assert_eq!(page.entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), [head.forks[0].from, since, at]);
+    let state = broker.state(project("p"), Fields::All).await.expect("an answer");
+    assert_eq!((state.position, state.version, state.fields.len()), (survived, 0, 0), "to be folded anew from there");
+    assert!(matches!(broker.held_bytes(vec![project("p")]).await[..], [Ok(1..)]));
+
+    let seen = vec![Refusal { index: 0, why: RefusalWhy::Duplicate(since) }];
+    assert_eq!(writer.append(named(&["c"])).await, Answer::Refused(seen), "what lives is recognised");
+    writer.take(named(&["a"])).await;
+    let answer = broker.checkpoint(project("p"), step(&writer.head().await, 10)).await;
+    assert_eq!(answer, Ok(CheckpointAnswer::Done { trimmed: 0, more: false }));
+}
+
+/// The deletion leaves the checkpoint where it stood, and empties it: what was folded before must not fill it again.
+async fn a_step_from_before_a_deletion_was_put_back_is_not_taken(subject: &mut dyn Subject) {
+    let broker = subject.broker();
+    let mut writer = Writer::join(broker.clone(), "p").await;
+    let survived = writer.take(plain(3)).await;
+    broker.checkpoint(project("p"), step(&writer.head().await, 10)).await.expect("an answer");
+    let behind = [Position::new(0, SEQUENCE_MAX, writer.branch)];
+    subject.change_incarnation().await;
+    writer.branch = writer.sync().await.branch;
+    writer.take(plain(1)).await;
+    let (folded, hard) = (step(&writer.head().await, 10), step(&writer.head().await, 0));
+    writer.take(sessions(&[""], &behind)).await;
+    let head = writer.head().await;
+    assert_eq!((head.checkpoint, folded.from), (survived, survived));
+    for step in [folded, CheckpointStep { hard: true, to: survived, ..hard }] {
+        assert_eq!(broker.checkpoint(project("p"), step).await, Ok(CheckpointAnswer::Moved));
+    }
+    let again = broker.checkpoint(project("p"), step(&head, 10)).await;
+    assert_eq!(again, Ok(CheckpointAnswer::Done { trimmed: 0, more: false }));
 }

@@ -35,6 +35,7 @@ pub(super) fn step(head: &Head, from: Position) -> CheckpointStep {
         incarnation: head.incarnation.clone(),
         from,
         to: head.last,
+        deletion: head.newest_project_deletion(),
         version: 1,
         fields: Vec::new(),
         retention: KEEP_ALL,

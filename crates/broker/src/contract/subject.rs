@@ -8,13 +8,14 @@ use tidings_protocol::project::Project;
 use crate::Broker;
 use crate::clock::ManualClock;
 use crate::memory::MemoryBroker;
+use crate::presence::Presences;
 use crate::quota::Quotas;
 use crate::redis::server::RedisServer;
 use crate::redis::{RedisBroker, RedisSettings};
 use crate::registry::Registry;
 
 /// Where the suite's clocks begin.
-const START_MS: u64 = 1_763_630_000_000;
+pub(super) const START_MS: u64 = 1_763_630_000_000;
 
 /// A store, and what happens to stores.
 pub trait Subject: Send + Sync {
@@ -23,6 +24,9 @@ pub trait Subject: Send + Sync {
 
     /// Its shared limits.
     fn quotas(&self) -> Arc<dyn Quotas>;
+
+    /// Who is there.
+    fn presences(&self) -> Arc<dyn Presences>;
 
     /// Its keys, members and settings.
     fn registry(&self) -> Arc<dyn Registry>;
@@ -64,6 +68,10 @@ impl Subject for MemorySubject {
     }
 
     fn quotas(&self) -> Arc<dyn Quotas> {
+        Arc::new(self.broker.clone())
+    }
+
+    fn presences(&self) -> Arc<dyn Presences> {
         Arc::new(self.broker.clone())
     }
 
@@ -119,7 +127,7 @@ impl RedisSubject {
     }
 }
 
-async fn until_connected(broker: &RedisBroker, wanted: bool) {
+pub(super) async fn until_connected(broker: &RedisBroker, wanted: bool) {
     use crate::Probe as _;
     let _ = broker.connected().wait_for(|connected| *connected == wanted).await.expect("the broker lives");
 }
@@ -130,6 +138,10 @@ impl Subject for RedisSubject {
     }
 
     fn quotas(&self) -> Arc<dyn Quotas> {
+        Arc::new(self.broker.clone())
+    }
+
+    fn presences(&self) -> Arc<dyn Presences> {
         Arc::new(self.broker.clone())
     }
 

@@ -89,17 +89,24 @@ impl LogData {
         if unknown > 0 && (self.producers.len() + unknown) as u64 > limits.producers_max {
             return Ok((Answer::ProducersFull, None));
         }
-        // L19: a tombstone for each session that is deleted.
+        // L19: a tombstone for each deletion. One that first stands here needs room.
         let first = self.next(now_ms, u64::from(batch.count));
         let at = |index: u32| first.back(u64::from(batch.count - 1 - index));
         let mut tombstones = self.tombstones.clone();
+        let mut full = Vec::new();
         for deletion in &batch.deletions {
             let (session, was) = (deletion.session.clone(), deletion.was.clone());
             bury(&mut tombstones, Tombstone { session, position: at(deletion.index), was });
+            if deletion.was.is_empty() && tombstones.len() > limits.tombstones_max {
+                tombstones.pop();
+                full.push(Refusal { index: deletion.index, why: RefusalWhy::DeletionsFull });
+            }
         }
-        if !batch.deletions.is_empty() && tombstones.len() > limits.tombstones_max {
-            return Ok((Answer::DeletionsFull, None));
+        if !full.is_empty() {
+            return Ok((Answer::Refused(full), None));
         }
+        let again = batch.deletions.iter().rfind(|deletion| deletion.session.is_empty());
+        let cut = again.map(|deletion| self.head(incarnation).taken_by(&deletion.was));
 
         // L4.5 and L4.6: the entry, and the books.
         let last = self.next(now_ms, u64::from(batch.count));
@@ -111,6 +118,9 @@ impl LogData {
         }
         self.producers.extend(producers);
         self.tombstones = tombstones;
+        if let Some(cut) = cut {
+            self.take_back(cut);
+        }
         let ids = batch.ids.iter().map(|(index, id)| (Arc::from(id.as_str()), at(*index))).collect();
         self.ids.remember(last.ms(), ids, call.dedupe);
         Ok((Answer::Appended { last, count: batch.count, publish_error: None }, Some(entry)))
@@ -162,6 +172,9 @@ impl LogData {
 
     fn seen(&self, batch: &AppendBatch) -> Vec<Refusal> {
         let seen = batch.ids.iter().filter_map(|(index, id)| Some((*index, self.ids.first(id)?)));
+        // What was deleted with the project before may come anew.
+        let head = self.tombstones.iter().any(Tombstone::is_of_project).then(|| self.head(""));
+        let seen = seen.filter(|(_, first)| head.as_ref().is_none_or(|head| !head.is_deleted(*first)));
         seen.map(|(index, first)| Refusal { index, why: RefusalWhy::Duplicate(first) }).collect()
     }
 }

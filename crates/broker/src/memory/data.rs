@@ -139,7 +139,9 @@ impl LogData {
         }
         // A target that this log does not hold was read from another one, under the same incarnation.
         let held = step.to.is_zero() || self.head(incarnation).holds(&[step.to]);
-        if self.checkpoint != step.from || !held {
+        let deletion = self.tombstones.iter().rfind(|tombstone| tombstone.is_of_project());
+        let deletion = deletion.map(|tombstone| tombstone.position);
+        if self.checkpoint != step.from || deletion != step.deletion || !held {
             return CheckpointAnswer::Moved;
         }
         let (keep, limit_n) =
@@ -199,6 +201,18 @@ impl LogData {
         (self.checkpoint, self.version) = (self.last, 0);
         self.trimmed_bytes = self.total_bytes;
         self.refused_until_ms = 0;
+    }
+
+    /// What stood up to `cut`, whole entries, goes: it was before a deletion of the project that is put back. The state is
+    /// folded anew from there.
+    pub(super) fn take_back(&mut self, cut: Position) {
+        self.checkpoint = cut;
+        while let Some(kept) = self.entries.pop_front_if(|kept| kept.entry.position.id <= cut.id) {
+            self.trimmed_bytes = kept.entry.total_bytes;
+            self.checkpoint = kept.entry.position;
+        }
+        self.version = 0;
+        self.state.clear();
     }
 
     /// See [`Index::held_bytes`](crate::Index::held_bytes).

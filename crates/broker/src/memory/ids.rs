@@ -17,6 +17,8 @@ use crate::DedupeWindow;
 pub(super) struct Ids {
     seen: HashMap<Arc<str>, Position>,
     chunks: VecDeque<Chunk>,
+    /// Ids in all chunks: one that came anew after its project's deletion counts twice until its first chunk goes.
+    stored: usize,
 }
 
 /// What one append added.
@@ -38,16 +40,18 @@ impl Ids {
         if added > 0 {
             self.chunks.push_back(Chunk { ms, ids: ids.iter().map(|(id, _)| Arc::clone(id)).collect() });
             self.seen.extend(ids);
+            self.stored += added;
         }
         let mut removed = 0;
         loop {
-            let over = self.seen.len() as u64 > window.ids;
+            let over = self.stored as u64 > window.ids;
             match self.chunks.front() {
                 Some(chunk) if over || chunk.ms.saturating_add(window.ms) < ms => {}
                 _ => break,
             }
             for id in self.chunks.pop_front().into_iter().flat_map(|chunk| chunk.ids) {
                 self.seen.remove(&id);
+                self.stored -= 1;
                 removed += 1;
             }
             if removed >= 2 * added {

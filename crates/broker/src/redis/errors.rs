@@ -6,19 +6,8 @@ use crate::{CallError, NothingWhy, ReadError};
 
 /// Errors that a server answers in place of running a command, or at a script's first write. Every script writes in an
 /// order in which that first write decides, so they mean that nothing happened.
-const REFUSALS: [&str; 11] = [
-    "READONLY",
-    "MISCONF",
-    "NOREPLICAS",
-    "NOSCRIPT",
-    "LOADING",
-    "BUSY",
-    "CLUSTERDOWN",
-    "MOVED",
-    "ASK",
-    "TRYAGAIN",
-    "MASTERDOWN",
-];
+const REFUSALS: [&str; 9] =
+    ["READONLY", "MISCONF", "NOREPLICAS", "NOSCRIPT", "LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN"];
 
 /// The code of an error that the server sent.
 fn code(error: &RedisError) -> Option<&str> {
@@ -35,6 +24,11 @@ fn code(error: &RedisError) -> Option<&str> {
 pub(super) fn call_error(error: &RedisError) -> CallError {
     match code(error) {
         Some("OOM") => CallError::Nothing(NothingWhy::Memory),
+        // Where to go instead is part of it.
+        Some(code @ ("MOVED" | "ASK")) => {
+            let refusing = format!("{code} {}", error.detail().unwrap_or_default());
+            CallError::Nothing(NothingWhy::Refusing(refusing))
+        }
         Some(code) if REFUSALS.contains(&code) => CallError::Nothing(NothingWhy::Refusing(code.to_owned())),
         _ => CallError::Unknown(error.to_string()),
     }
@@ -63,6 +57,9 @@ mod tests {
         let refusing = |code: &str| CallError::Nothing(NothingWhy::Refusing(code.into()));
         for code in REFUSALS {
             check(&format!("{code} some words"), &refusing(code));
+        }
+        for redirect in ["MOVED 3999 127.0.0.1:6381", "ASK 3999 host:6381"] {
+            check(redirect, &refusing(redirect));
         }
         check("READONLY You can't write. script: 1f, on @user_script:12.", &refusing("READONLY"));
         check("OOM command not allowed when used memory > 'maxmemory'.", &CallError::Nothing(NothingWhy::Memory));

@@ -50,6 +50,20 @@ impl Keys {
         self.of(project, "settings")
     }
 
+    /// Gateways that have viewers of the project.
+    pub(super) fn roll(&self, project: &Project) -> String {
+        self.of(project, "presence")
+    }
+
+    /// What one of them has.
+    pub(super) fn presence(&self, project: &Project, gateway: &str) -> String {
+        self.of(project, &format!("presence:{gateway}"))
+    }
+
+    pub(super) fn runners(&self, project: &Project) -> String {
+        self.of(project, "runners")
+    }
+
     /// Whose key it is: a call brings an id alone. Of no project's slot.
     pub(super) fn api_key(&self, id: &str) -> String {
         format!("{}:key:{id}", self.prefix)
@@ -94,6 +108,9 @@ mod tests {
         assert_eq!(keys.api_keys(&project), "tidings:{demo}:keys");
         assert_eq!(keys.members(&project), "tidings:{demo}:members");
         assert_eq!(keys.settings(&project), "tidings:{demo}:settings");
+        assert_eq!(keys.roll(&project), "tidings:{demo}:presence");
+        assert_eq!(keys.presence(&project, "g-1f"), "tidings:{demo}:presence:g-1f");
+        assert_eq!(keys.runners(&project), "tidings:{demo}:runners");
         assert_eq!(keys.api_key("0a"), "tidings:key:0a");
         assert_eq!((keys.index(7), keys.lease(63)), ("tidings:index:07".into(), "tidings:lease:63".into()));
         assert_eq!((keys.rate("a:b"), keys.holds(7)), ("tidings:rate:a:b".into(), "tidings:holds:07".into()));

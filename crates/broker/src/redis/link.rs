@@ -4,12 +4,13 @@
 //! after some retries. Here a connection that fails is dropped and a new one opened, for ever.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue as _, PushInfo, PushKind,
-    RedisError, RedisResult, Value, cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue as _, PushInfo,
+    PushKind, RedisError, RedisResult, Value, cmd,
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
@@ -17,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::errors::call_error;
+use super::metrics::{Link, RedisMetrics};
 use super::script::{self, ScriptCall};
 use super::sentinel::Sentinels;
-use super::settings::{Certificates, Place, RedisSettings, RedisSettingsError};
-use crate::{CallError, NothingWhy, Wait};
+use super::settings::{Certificates, Place, RedisSettings};
+use super::slots::Address;
+use crate::{CallError, NothingWhy};
 
 /// First and longest pause between two attempts to connect.
 const BACKOFF_MS: (u64, u64) = (20, 1_000);
@@ -33,6 +36,7 @@ pub(super) struct Opener {
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
     pub(super) ping_interval: Duration,
+    pub(super) metrics: RedisMetrics,
 }
 
 /// Where connections lead.
@@ -46,20 +50,47 @@ pub(super) enum OpenAt {
 
 impl Opener {
     /// By these settings.
-    pub(super) fn new(settings: &RedisSettings) -> Result<Opener, RedisSettingsError> {
-        let place = match settings.checked()? {
+    #[cfg(test)]
+    pub(super) fn new(settings: &RedisSettings) -> Result<Opener, super::RedisSettingsError> {
+        Ok(Opener::leading(settings, settings.checked()?))
+    }
+
+    /// By these settings, from which `place` was read. Of a cluster: to the node that is asked first.
+    pub(super) fn leading(settings: &RedisSettings, place: Place) -> Opener {
+        let place = match place {
             Place::Node(info) => OpenAt::Node(info),
             Place::Sentinels { nodes, name, primary } => {
                 OpenAt::Primary(Arc::new(Sentinels::new(nodes, name)), primary)
             }
+            Place::Cluster { first, .. } => OpenAt::Node(first),
         };
-        Ok(Opener {
+        Opener {
             place,
             tls: settings.tls.clone(),
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             ping_interval: settings.ping_interval,
-        })
+            metrics: settings.metrics.clone(),
+        }
+    }
+
+    /// The same way to another node.
+    pub(super) fn to(&self, address: &Address) -> Opener {
+        let (OpenAt::Node(info) | OpenAt::Primary(_, info)) = &self.place;
+        let (host, port) = (address.host.clone(), address.port);
+        let at = match info.addr() {
+            ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        Opener { place: OpenAt::Node(info.clone().set_addr(at)), ..self.clone() }
+    }
+
+    /// Where it leads, for logs.
+    pub(super) fn leads_to(&self) -> String {
+        match &self.place {
+            OpenAt::Node(info) => info.addr().to_string(),
+            OpenAt::Primary(..) => "the primary".into(),
+        }
     }
 
     /// Keeps the sentinels' word fresh, for ever; at once over where there are none.
@@ -190,6 +221,9 @@ pub(super) struct Commands {
     /// Whether there is one.
     pub(super) up: watch::Sender<bool>,
     pub(super) trouble: Trouble,
+    kind: Link,
+    /// There was one before.
+    was_up: AtomicBool,
 }
 
 /// One connection's life.
@@ -200,7 +234,23 @@ struct Live {
 
 impl Commands {
     pub(super) fn new(opener: Opener) -> Commands {
-        Commands { opener, current: RwLock::new(None), up: watch::Sender::new(false), trouble: Trouble::new() }
+        Commands::of(Link::Commands, opener)
+    }
+
+    /// One that is for calls which wait for replicas.
+    pub(super) fn waiting(opener: Opener) -> Commands {
+        Commands::of(Link::Replicas, opener)
+    }
+
+    fn of(kind: Link, opener: Opener) -> Commands {
+        Commands {
+            opener,
+            current: RwLock::new(None),
+            up: watch::Sender::new(false),
+            trouble: Trouble::new(),
+            kind,
+            was_up: AtomicBool::new(false),
+        }
     }
 
     /// Keeps a connection until cancelled.
@@ -215,7 +265,7 @@ impl Commands {
                     }
                     Err(error) => {
                         if self.trouble.set(error.to_string()) {
-                            warn!(%error, "redis is away, will retry");
+                            warn!(%error, node = self.opener.leads_to(), "redis is away, will retry");
                         }
                     }
                 }
@@ -243,21 +293,25 @@ impl Commands {
     }
 
     async fn serve(&self, live: Live) {
+        if self.was_up.swap(true, Ordering::Relaxed) {
+            self.opener.metrics.on_reconnected(self.kind);
+        }
         let live = Arc::new(live);
         *self.current.write() = Some(Arc::clone(&live));
         self.up.send_replace(true);
-        info!("redis commands connected");
+        info!(node = self.opener.leads_to(), "redis commands connected");
         let error = tokio::select! {
             () = live.broken.notified() => "the connection was closed".to_owned(),
             error = self.opener.watch(&live.link) => error.to_string(),
         };
-        warn!(error, "redis commands disconnected");
+        warn!(error, node = self.opener.leads_to(), "redis commands disconnected");
         self.trouble.set(error);
         *self.current.write() = None;
         self.up.send_replace(false);
     }
 
-    fn current(&self) -> Result<MultiplexedConnection, CallError> {
+    /// The connection, while it is up.
+    pub(super) fn current(&self) -> Result<MultiplexedConnection, CallError> {
         let current = self.current.read();
         current.as_ref().map(|live| live.link.connection.clone()).ok_or(CallError::Nothing(NothingWhy::Away))
     }
@@ -265,38 +319,47 @@ impl Commands {
     /// Calls a script, with its source if the server does not know it.
     pub(super) async fn script(&self, call: &ScriptCall) -> Result<Value, CallError> {
         let mut connection = self.current()?;
-        match connection.send_packed_command(&call.by_hash()).await.and_then(Value::extract_error) {
+        let answer = match send(&mut connection, &call.by_hash(), call.is_asking()).await {
             Err(error) if error.code() == Some("NOSCRIPT") => {
-                let again = connection.send_packed_command(&call.by_source()).await;
-                again.and_then(Value::extract_error).map_err(|error| call_error(&error))
+                send(&mut connection, &call.by_source(), call.is_asking()).await
             }
-            answer => answer.map_err(|error| call_error(&error)),
-        }
-    }
-
-    /// Calls a script and, right behind it in one pipeline, waits until replicas have what was written: the script's
-    /// answer, and how many of them do.
-    pub(super) async fn script_and_wait(&self, call: &ScriptCall, wait: Wait) -> Result<(Value, u64), CallError> {
-        let mut connection = self.current()?;
-        let mut waiting = cmd("WAIT");
-        waiting.arg(wait.replicas).arg(wait.timeout_ms);
-        let mut send = async |script: ::redis::Cmd| {
-            let mut both = ::redis::pipe();
-            both.add_command(script).add_command(waiting.clone());
-            let mut answers = connection.send_packed_commands(&both, 0, 2).await?.into_iter();
-            let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
-            Ok::<_, RedisError>((next()?, u64::from_redis_value(next()?)?))
-        };
-        let answer = match send(call.by_hash()).await {
-            Err(error) if error.code() == Some("NOSCRIPT") => send(call.by_source()).await,
             answer => answer,
         };
         answer.map_err(|error| call_error(&error))
     }
 
-    /// Sends a plain command.
-    pub(super) async fn command(&self, command: &::redis::Cmd) -> Result<Value, CallError> {
-        let answer = self.current()?.send_packed_command(command).await;
-        answer.and_then(Value::extract_error).map_err(|error| call_error(&error))
+    /// Sends a plain command; `asking`: to a node that gets its key's slot just now.
+    pub(super) async fn command(&self, command: &Cmd, asking: bool) -> Result<Value, CallError> {
+        send(&mut self.current()?, command, asking).await.map_err(|error| call_error(&error))
     }
+
+    /// This node's incarnation, if it answers that this key is elsewhere and, behind that, still is a primary.
+    pub(super) async fn gave_up(&self, key: &str) -> Option<String> {
+        let mut connection = self.current().ok()?;
+        let mut both = ::redis::pipe();
+        both.cmd("EXISTS").arg(key).cmd("INFO").arg("replication");
+        let mut answers = connection.send_packed_commands(&both, 0, 2).await.ok()?.into_iter();
+        let elsewhere = answers.next()?.extract_error().err()?;
+        if !matches!(elsewhere.code(), Some("MOVED" | "ASK")) {
+            return None;
+        }
+        primary_incarnation(&String::from_redis_value(answers.next()?.extract_error().ok()?).ok()?)
+    }
+}
+
+/// The incarnation of a node that says this of its replication; none: it is no primary.
+pub(super) fn primary_incarnation(info: &str) -> Option<String> {
+    let fact = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_end);
+    (fact("role:")? == "master").then(|| fact("master_replid:").map(str::to_owned))?
+}
+
+/// Sends one command, behind ASKING in the same pipeline where that is needed.
+async fn send(connection: &mut MultiplexedConnection, command: &Cmd, asking: bool) -> RedisResult<Value> {
+    if !asking {
+        return connection.send_packed_command(command).await.and_then(Value::extract_error);
+    }
+    let mut both = ::redis::pipe();
+    both.cmd("ASKING").add_command(command.clone());
+    let answers = connection.send_packed_commands(&both, 0, 2).await?;
+    answers.into_iter().nth(1).unwrap_or(Value::Nil).extract_error()
 }

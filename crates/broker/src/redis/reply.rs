@@ -95,11 +95,30 @@ pub(super) fn answer(value: Value) -> Reply<Option<Told>> {
         "refused" => Answer::Refused(refusals(items.items()?, items.items()?)?),
         "newer" => Answer::NewerFormat(items.parsed("format")?),
         "producers_full" => Answer::ProducersFull,
-        "deletions_full" => Answer::DeletionsFull,
         "over_share" => return Ok(None),
         _ => return Err(ReplyError("unknown answer")),
     };
     Ok(Some(Told { answer, publish_error }))
+}
+
+/// What the append script asks: whether a fork may be called a move.
+pub(super) struct Claimable {
+    /// The incarnation under which the open branch was opened.
+    pub(super) opened_under: String,
+    /// That of the node which asks.
+    pub(super) here: String,
+}
+
+/// None: it asks nothing.
+pub(super) fn claimable(value: &Value) -> Option<Claimable> {
+    let Value::Array(items) = value else { return None };
+    match items.as_slice() {
+        [Value::BulkString(word), Value::BulkString(left), Value::BulkString(here)] if word.as_slice() == b"claim" => {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+            Some(Claimable { opened_under: text(left)?, here: text(here)? })
+        }
+        _ => None,
+    }
 }
 
 fn refusals(mut ids: Items, mut sequences: Items) -> Reply<Vec<Refusal>> {
@@ -114,6 +133,10 @@ fn refusals(mut ids: Items, mut sequences: Items) -> Reply<Vec<Refusal>> {
             "duplicate" => RefusalWhy::DuplicateSequence(sequences.parsed("position")?),
             "out_of_sequence" => RefusalWhy::OutOfSequence { expected: sequences.parsed("expected")? },
             "fenced" => RefusalWhy::Fenced { epoch: sequences.parsed("epoch")? },
+            "deletions_full" => {
+                sequences.text()?;
+                RefusalWhy::DeletionsFull
+            }
             _ => return Err(ReplyError("unknown refusal")),
         };
         others.push(Refusal { index, why });

@@ -4,20 +4,25 @@ use std::sync::LazyLock;
 
 use ::redis::{Cmd, ToRedisArgs, cmd};
 
+use super::metrics::Call;
+
 /// A script: its source and the hash that the server knows it by.
 pub(super) struct Script {
+    /// What it is for.
+    kind: Call,
     source: &'static str,
     sha: String,
 }
 
 impl Script {
-    fn new(source: &'static str) -> Script {
-        Script { source, sha: ::redis::Script::new(source).get_hash().to_owned() }
+    fn new(kind: Call, source: &'static str) -> Script {
+        Script { kind, source, sha: ::redis::Script::new(source).get_hash().to_owned() }
     }
 
     /// Begins a call.
     pub(super) fn call(&'static self, keys: &[&str]) -> ScriptCall {
-        ScriptCall { script: self, keys: keys.iter().map(|key| (*key).to_owned()).collect(), args: Vec::new() }
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        ScriptCall { script: self, kind: self.kind, keys, args: Vec::new(), asking: false }
     }
 
     /// What loads it.
@@ -29,10 +34,10 @@ impl Script {
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $($file:literal)+;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident = $($file:literal)+;)*) => {
         $($(#[$doc])*
         pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!($(include_str!(concat!("../../lua/", $file, ".lua"))),+)));)*
+            LazyLock::new(|| Script::new(Call::$kind, concat!($(include_str!(concat!("../../lua/", $file, ".lua"))),+)));)*
 
         /// All scripts, to be loaded on every new connection.
         pub(super) fn all() -> Vec<&'static Script> {
@@ -43,39 +48,76 @@ macro_rules! scripts {
 
 scripts! {
     /// One call of docs/log.md L4.
-    APPEND = "common" "append";
+    APPEND: Append = "common" "append";
     /// Entries and head.
-    READ = "common" "read";
+    READ: Read = "common" "read";
     /// Checkpoint fields and head.
-    STATE = "common" "state";
+    STATE: State = "common" "state";
     /// One step of the fold.
-    CHECKPOINT = "common" "checkpoint";
+    CHECKPOINT: Checkpoint = "common" "checkpoint";
     /// Removal of unused writers and producers.
-    SWEEP = "common" "sweep";
+    SWEEP: Command = "common" "sweep";
     /// Refusal of what a project over its share appends.
-    REFUSE = "common" "refuse";
+    REFUSE: Command = "common" "refuse";
     /// The janitor's lease.
-    LEASE = "lease";
+    LEASE: Command = "lease";
     /// A portion of a rate.
-    TAKE = "take";
+    TAKE: Quota = "take";
     /// What a holder holds, and its lease.
-    HOLD = "hold";
+    HOLD: Quota = "hold";
     /// Keys, members and settings of a project.
-    REGISTRY = "common" "registry";
+    REGISTRY: Registry = "common" "registry";
+    /// What a gateway has in a project, and who is there.
+    PRESENCE: Presence = "common" "runners" "presence";
+    /// A runner that is there, or went.
+    RUNNER: Presence = "common" "runners" "runner";
 }
 
 /// A call in the making.
+#[derive(Clone)]
 pub(super) struct ScriptCall {
     script: &'static Script,
+    kind: Call,
     keys: Vec<String>,
     args: Vec<Vec<u8>>,
+    asking: bool,
 }
 
 impl ScriptCall {
+    /// The same, counted as this.
+    pub(super) fn counted_as(self, kind: Call) -> ScriptCall {
+        ScriptCall { kind, ..self }
+    }
+
+    /// What it counts as.
+    pub(super) fn kind(&self) -> Call {
+        self.kind
+    }
+
     /// Adds an argument.
     pub(super) fn arg(mut self, value: impl ToRedisArgs) -> ScriptCall {
         value.write_redis_args(&mut self.args);
         self
+    }
+
+    /// Bytes of keys and arguments.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.iter().map(String::len).chain(self.args.iter().map(Vec::len)).sum()
+    }
+
+    /// The key that says where the call goes; the others lie in the same slot.
+    pub(super) fn key(&self) -> &str {
+        self.keys.first().map_or("", String::as_str)
+    }
+
+    /// The same for a node that gets the keys' slot just now: `ASKING` goes before it.
+    pub(super) fn to_asking(&self) -> ScriptCall {
+        ScriptCall { asking: true, ..self.clone() }
+    }
+
+    /// Whether it is for such a node.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking
     }
 
     /// The call by hash.

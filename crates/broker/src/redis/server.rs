@@ -1,5 +1,8 @@
 //! A Redis server of a test's own: started on a free port in a temporary folder, gone with the value.
 
+#[cfg(test)]
+pub(crate) mod cluster;
+
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -22,8 +25,11 @@ const SENTINEL_FILE: &str = "sentinel.conf";
 
 /// What the account that services have at Redis may do, and no more (docs/operations.md). The tests with sentinels run with it.
 pub const RIGHTS: &str = "~tidings:* &tidings:* -@all +select +role +info +time +eval +evalsha +script|load +subscribe \
-    +unsubscribe +publish +wait +sadd +smembers +get +set +del +unlink +exists +pexpire +hget +hset +hmget +hgetall +hexists +hlen +hdel \
+    +unsubscribe +publish +wait +sadd +smembers +get +set +del +unlink +exists +pexpire +hget +hset +hmget +hgetall +hexists +hkeys +hlen +hdel \
     +hincrby +hrandfield +hscan +copy +wait +xadd +xtrim +xrange +xrevrange +xgroup|create +xgroup|destroy";
+
+/// What it may do beside that in a cluster.
+pub const CLUSTER_RIGHTS: &str = "+asking +cluster|info +cluster|slots +ssubscribe +sunsubscribe +spublish";
 
 /// What their account at sentinels may do.
 pub const SENTINEL_RIGHTS: &str =
@@ -238,5 +244,6 @@ mod tests {
             let line = manual.lines().find_map(|line| line.strip_prefix(&head)).expect("a line for it");
             assert_eq!(plain(line), plain(rights), "{user}");
         }
+        assert!(manual.lines().any(|line| line == CLUSTER_RIGHTS), "a line for clusters");
     }
 }

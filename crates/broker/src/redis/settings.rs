@@ -7,10 +7,14 @@ use std::time::Duration;
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates};
 
+use super::metrics::RedisMetrics;
 use crate::clock::ManualClock;
 
-/// What stands between the scheme of a node and that of sentinels.
+/// What stands behind the scheme where sentinels are named.
 const SENTINEL: &str = "+sentinel";
+
+/// What stands there where nodes of a cluster are named.
+const CLUSTER: &str = "+cluster";
 
 /// Where sentinels listen unless told otherwise.
 const SENTINEL_PORT: u16 = 26_379;
@@ -19,8 +23,9 @@ const SENTINEL_PORT: u16 = 26_379;
 #[derive(Clone)]
 pub struct RedisSettings {
     /// `redis://[user:password@]host:port/db`, or `redis+sentinel://[user:password@]host:port,host:port/name/db` with the
-    /// addresses of sentinels and the name by which they know the primary. `rediss` instead of `redis`: by TLS, the
-    /// sentinels too. The account is the one at Redis.
+    /// addresses of sentinels and the name by which they know the primary, or
+    /// `redis+cluster://[user:password@]host:port,host:port` with the addresses of some nodes of a cluster. `rediss`
+    /// instead of `redis`: by TLS, the sentinels too. The account is the one at Redis.
     pub url: String,
     /// The account at the sentinels; none: they want none.
     pub sentinel: Account,
@@ -36,6 +41,8 @@ pub struct RedisSettings {
     pub ping_interval: Duration,
     /// For tests: the time that scripts use in place of the server's.
     pub clock: Option<ManualClock>,
+    /// What is counted of it.
+    pub metrics: RedisMetrics,
 }
 
 /// A name and a password.
@@ -71,6 +78,13 @@ pub(super) enum Place {
         /// How to reach the primary, but for its address.
         primary: ConnectionInfo,
     },
+    /// Whatever nodes of a cluster have the slots.
+    Cluster {
+        /// One of the seeds; how to reach the others, but for their addresses.
+        first: ConnectionInfo,
+        /// Nodes that are asked for the others.
+        seeds: Vec<ConnectionInfo>,
+    },
 }
 
 /// A URL, prefix or certificate that cannot be used. The text of the URL is not repeated.
@@ -99,6 +113,7 @@ impl RedisSettings {
             connect_timeout: Duration::from_secs(2),
             ping_interval: Duration::from_secs(1),
             clock: None,
+            metrics: RedisMetrics::default(),
         }
     }
 
@@ -115,6 +130,11 @@ impl RedisSettings {
     /// Whether the URL names sentinels.
     pub fn is_sentinel(&self) -> bool {
         self.url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with(SENTINEL))
+    }
+
+    /// Whether the URL names nodes of a cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with(CLUSTER))
     }
 
     /// Checks all settings, and reads the files that they name; connects to nothing.
@@ -140,11 +160,20 @@ impl RedisSettings {
 
     fn place(&self) -> Result<Place, RedisSettingsError> {
         let (scheme, rest) = self.url.split_once("://").ok_or(RedisSettingsError::Url(
-            "expected redis://user:password@host:6379/0 or redis+sentinel://user:password@host:26379,host:26379/name/0",
+            "expected redis://user:password@host:6379/0, redis+sentinel://user:password@host:26379,host:26379/name/0 or \
+             redis+cluster://user:password@host:6379,host:6379",
         ))?;
         let (scheme, is_sentinel) = scheme.strip_suffix(SENTINEL).map_or((scheme, false), |scheme| (scheme, true));
+        let (scheme, is_cluster) = scheme.strip_suffix(CLUSTER).map_or((scheme, false), |scheme| (scheme, true));
+        if is_sentinel && is_cluster {
+            return Err(RedisSettingsError::Url(
+                "a cluster has no sentinels: it takes +cluster or +sentinel, not both",
+            ));
+        }
         if !matches!(scheme, "redis" | "rediss") {
-            return Err(RedisSettingsError::Url("its scheme must be redis or rediss, with +sentinel for sentinels"));
+            return Err(RedisSettingsError::Url(
+                "its scheme must be redis or rediss, with +sentinel for sentinels or +cluster for a cluster",
+            ));
         }
         let (account, places) = rest.rsplit_once('@').map_or(("", rest), |(account, places)| (account, places));
         if account.contains(['/', '?', '#']) {
@@ -155,6 +184,13 @@ impl RedisSettings {
         }
         let account = if account.is_empty() { String::new() } else { format!("{account}@") };
         let (hosts, path) = places.split_once('/').unwrap_or((places, ""));
+        if is_cluster {
+            if !matches!(path, "" | "0") {
+                return Err(RedisSettingsError::Url("a cluster has database 0 alone"));
+            }
+            let seeds = hosts.split(',').map(|host| node(scheme, &account, host, "")).collect::<Result<Vec<_>, _>>()?;
+            return Ok(Place::Cluster { first: seeds[0].clone(), seeds });
+        }
         if !is_sentinel {
             return node(scheme, &account, hosts, path).map(Place::Node);
         }
@@ -278,6 +314,27 @@ mod tests {
     }
 
     #[test]
+    fn clusters() {
+        let Ok(Place::Cluster { first, seeds }) =
+            RedisSettings::new("rediss+cluster://user:s3cret@a,b:1,[::1]:7").place()
+        else {
+            panic!("a cluster")
+        };
+        assert_eq!(addresses(&seeds), ["a:6379", "b:1", "::1:7"]);
+        assert_eq!(first.addr(), seeds[0].addr());
+        for seed in &seeds {
+            let session = seed.redis_settings();
+            assert_eq!((session.username(), session.password(), session.db()), (Some("user"), Some("s3cret"), 0));
+            assert!(matches!(seed.addr(), ::redis::ConnectionAddr::TcpTls { insecure: false, .. }));
+        }
+        for sound in ["redis+cluster://h", "redis+cluster://h:1/", "redis+cluster://h1,h2:7/0"] {
+            let settings = RedisSettings::new(sound);
+            settings.check_url().expect(sound);
+            assert!(settings.is_cluster() && !settings.is_sentinel());
+        }
+    }
+
+    #[test]
     fn every_fault_is_named_and_no_secret_shown() {
         for (url, part) in [
             ("s3cret@h", "expected redis://"),
@@ -300,6 +357,12 @@ mod tests {
             ("redis+sentinel://u:s3cret@h1, h2/hive", "a host and perhaps a port"),
             ("redis+sentinel://u:s3cret@h1:x,h2/hive", "no host and port"),
             ("redis+sentinel://u:s3cret@h/hive/x", "database"),
+            ("redis+cluster://u:s3cret@h1,h2/1", "database 0 alone"),
+            ("redis+cluster://u:s3cret@h1,h2/hive/0", "database 0 alone"),
+            ("redis+cluster://u:s3cret@h1,,h2", "a host and perhaps a port"),
+            ("redis+cluster://u:s3cret@", "a host and perhaps a port"),
+            ("redis+cluster+sentinel://u:s3cret@h/hive", "not both"),
+            ("redis+sentinel+cluster://u:s3cret@h/hive", "scheme"),
             ("redis+sentinel://u:s3cret@h/hive?x", "no parameters"),
         ] {
             let said = fault(url);

@@ -38,7 +38,7 @@ const LIMITS: Limits = Limits {
     trim_bytes_max: 2_000,
 };
 /// The answers that must occur.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "Appended",
     "Synced",
     "Heal",
@@ -46,6 +46,7 @@ const KINDS: [&str; 18] = [
     "ProducersFull",
     "DeletionsFull",
     "deleted",
+    "deleted again",
     "buried",
     "Duplicate",
     "DuplicateSequence",
@@ -215,7 +216,11 @@ impl World {
         if matches!(expected, Answer::Appended { .. }) && call.delete {
             *self.tally.entry("deleted".into()).or_default() += 1;
         }
-        if self.memory.head("").tombstones.len() > 1 {
+        let head = self.memory.head("");
+        if head.project_deletions().any(|deletion| !head.taken_by(&deletion.was).is_zero()) {
+            *self.tally.entry("deleted again".into()).or_default() += 1;
+        }
+        if head.tombstones.len() > 1 {
             *self.tally.entry("buried".into()).or_default() += 1;
         }
         match &expected {
@@ -246,8 +251,12 @@ impl World {
         let with_deletions = self.random.random_bool(0.1);
         for index in 0..count {
             if with_deletions && self.random.random_bool(0.6) {
-                let was = (0..self.pick(&[0, 0, 1, 2])).map(|_| self.some_position()).collect();
-                let session = format!("session {}", self.random.random_range(0..6));
+                let was = (0..self.pick(&[0, 0, 0, 1, 2])).map(|_| self.some_position()).collect();
+                let was: Vec<Position> = was;
+                // The project's own deletion on its way back.
+                let of_project = !was.is_empty() && self.random.random_bool(0.15);
+                let number = self.random.random_range(0..6);
+                let session = if of_project { String::new() } else { format!("session {number}") };
                 batch.deletions.push(SessionDeletion { index, session, was });
             }
             if with_ids && self.random.random_bool(0.7) {
@@ -304,6 +313,7 @@ impl World {
             incarnation: if wrong { "another".into() } else { self.incarnation.clone() },
             from: if self.random.random_bool(0.9) { head.checkpoint } else { self.some_position() },
             to: if self.random.random_bool(0.5) { head.last } else { self.some_position() },
+            deletion: head.newest_project_deletion(),
             version: self.pick(&[1, 1, 1, 1, 1, 2]),
             fields,
             retention: Retention {

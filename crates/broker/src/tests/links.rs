@@ -207,6 +207,7 @@ fn step(head: &tidings_protocol::head::Head) -> CheckpointStep {
         incarnation: head.incarnation.clone(),
         from: head.checkpoint,
         to: head.last,
+        deletion: None,
         version: 1,
         fields: vec![("a".into(), Some("1".into()))],
         retention: Retention { events: 0, bytes: 0, age_ms: 0 },

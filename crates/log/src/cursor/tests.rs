@@ -1,5 +1,6 @@
 use super::*;
 use tidings_protocol::head::Fork;
+use tidings_protocol::position::Branch;
 
 fn branch(name: char) -> Branch {
     name.to_string().repeat(12).parse().expect("a branch")
@@ -74,6 +75,22 @@ fn a_trimmed_stretch_is_counted_exactly_without_the_forks_in_it() {
     assert_eq!(gaps[0].before.n(), 11, "the upper bound is exclusive");
 }
 
+/// Whoever comes from the start of a log whose oldest forks meta has forgotten is told no count: the forks would be in it.
+#[test]
+fn a_trimmed_stretch_with_forks_that_are_forgotten_is_not_counted() {
+    let mut head = forked_head(ForkKind::Failover);
+    let fork = head.forks[0];
+    let lost = |head: &Head, from: Position| {
+        let gaps = Cursor::new(from, SnapshotWish::No).trimmed(head, at(8, 'b'));
+        gaps.last().expect("a gap").lost
+    };
+    assert_eq!(lost(&head, Position::ZERO), Some(7));
+    let old = Fork { closed: branch('z'), survived: at(0, 'z'), kind: ForkKind::Failover, from: at(0, 'a') };
+    head.forks = [vec![old; FORKS_MAX - 1], vec![fork]].concat();
+    assert_eq!(lost(&head, Position::ZERO), None);
+    assert_eq!(lost(&head, at(2, 'a')), Some(5));
+}
+
 #[test]
 fn of_two_gaps_at_one_jump_only_the_last_moves_the_position() {
     let head = forked_head(ForkKind::Failover);
@@ -89,6 +106,29 @@ fn a_stretch_that_contains_a_deletion_is_deleted() {
     let mut cursor = Cursor::new(at(2, 'a'), SnapshotWish::No);
     let gaps = cursor.trimmed(&head, at(8, 'b'));
     assert_eq!(gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::Deleted]);
+}
+
+/// The store went back to before the fork at which `b` began, and forked again: 3 of `a` are left, then comes `c`.
+#[test]
+fn a_fork_that_was_lost_too_takes_the_reader_back_to_what_it_knows() {
+    let mut cursor = Cursor::new(at(8, 'a'), SnapshotWish::No);
+    cursor.relocate(&forked_head(ForkKind::Failover));
+    cursor.cross(at(6, 'b'), &note(ForkKind::Failover));
+    cursor.advance(at(9, 'b'));
+    let fork = Fork { closed: branch('a'), survived: at(3, 'a'), kind: ForkKind::Failover, from: at(4, 'c') };
+    let head = Head { branch: branch('c'), last: at(6, 'c'), forks: vec![fork], ..Head::default() };
+    assert_eq!(cursor.relocate(&head), Relocated::Unknown);
+    assert!(cursor.go_back(&head));
+    assert_eq!((cursor.at(), cursor.relocate(&head)), (at(3, 'a'), Relocated::Here));
+    assert!(!cursor.go_back(&head), "its place is known");
+    cursor.cross(at(4, 'c'), &ForkNote { closed: branch('a'), survived: at(3, 'a'), kind: ForkKind::Failover });
+    let healed = |was: Position| wire::Event { was: vec![was.to_string()], ..Default::default() };
+    for (was, verdict) in [(at(7, 'a'), Verdict::Skip), (at(9, 'b'), Verdict::Skip)] {
+        assert_eq!(cursor.judge(at(5, 'c'), &healed(was), &Heard::default()), verdict, "{was}");
+    }
+    let news = cursor.judge(at(6, 'c'), &healed(at(10, 'b')), &Heard::default());
+    assert_eq!(news, Verdict::Tell { was: None, seen: false });
+    assert!(!Cursor::new(at(3, 'z'), SnapshotWish::No).go_back(&head), "it has been nowhere that is known");
 }
 
 #[test]

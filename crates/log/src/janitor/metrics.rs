@@ -1,5 +1,7 @@
 //! What the janitor counts.
 
+use std::time::Duration;
+
 use prometheus::{IntCounter, IntGauge, Registry};
 
 use crate::registration::Registration;
@@ -23,6 +25,8 @@ pub struct Metrics {
     pub over_share: IntGauge,
     /// Index shards that are ours.
     pub leases: IntGauge,
+    /// The shortest time for which any of our projects remembers ids, in seconds.
+    pub dedupe_window: IntGauge,
 }
 
 impl Metrics {
@@ -47,6 +51,10 @@ impl Metrics {
                 "Projects refused while memory is short, because they are over their share.",
             )?,
             leases: to.gauge("tidings_ingest_index_leases", "Index shards that this process looks after.")?,
+            dedupe_window: to.gauge(
+                "tidings_ingest_dedupe_window_seconds",
+                "The shortest time for which a project that is folded here surely recognises retries.",
+            )?,
         })
     }
 
@@ -60,7 +68,13 @@ impl Metrics {
         self.hard_trimmed.inc_by(trimmed);
     }
 
-    pub(super) fn on_round(&self, behind: u64, leases: i64) {
+    /// Retries are recognised for no shorter than this.
+    pub(super) fn on_window(&self, window: Duration) {
+        self.dedupe_window.set(i64::try_from(window.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn on_round(&self, behind: u64, leases: i64, window: Duration) {
+        self.on_window(window);
         self.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
         self.leases.set(leases);
     }

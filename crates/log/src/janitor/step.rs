@@ -72,7 +72,7 @@ impl Janitor {
         let from = state.position();
         let more = page.entries.len() > STEP_ENTRIES;
         let entries = &page.entries[..page.entries.len().min(STEP_ENTRIES)];
-        let Ok(mut state) = catch_unwind(AssertUnwindSafe(|| folded(state, page.trimmed_to, entries))) else {
+        let Ok(mut state) = catch_unwind(AssertUnwindSafe(|| folded(state, &page, entries))) else {
             return self.give_up(project, &page.head, FoldError::Panic).await;
         };
         let to = state.position();
@@ -80,6 +80,7 @@ impl Janitor {
             incarnation: page.head.incarnation.clone(),
             from,
             to,
+            deletion: page.head.newest_project_deletion(),
             version: FOLD_VERSION,
             fields: state.touched(),
             retention: self.retention(project, false).await,
@@ -88,6 +89,7 @@ impl Janitor {
         match self.broker.checkpoint(project.clone(), step).await? {
             CheckpointAnswer::Done { trimmed, more: trims } => {
                 self.metrics.on_step(trimmed);
+                self.measure(project, || state.summary()).await;
                 self.cache.put(project, state);
                 // Without progress there is no more, whatever the head says: the next step would find the same.
                 let moved = to.n() > from.n();
@@ -109,7 +111,10 @@ impl Janitor {
     async fn stretch(&mut self, project: &Project) -> Result<Result<(State, Page), (FoldError, Head)>, StepError> {
         if let Some(state) = self.cache.take(project) {
             let page = self.read(project, state.position()).await?;
-            if page.head.checkpoint == state.position() {
+            // Since a deletion that was put back, the checkpoint may have come to the same place anew.
+            let since = |at: Position| at.n() > state.position().n();
+            let deleted = page.head.project_deletions().any(|deletion| since(deletion.position));
+            if page.head.checkpoint == state.position() && !deleted {
                 return Ok(Ok((state, page)));
             }
         }
@@ -123,11 +128,8 @@ impl Janitor {
         };
         let page = self.read(project, state.position()).await?;
         // The incarnation that the step names is the page's, so both must come from one.
-        if page.head.checkpoint == state.position() && page.head.incarnation == at.head.incarnation {
-            Ok(Ok((state, page)))
-        } else {
-            Err(StepError::Moved)
-        }
+        let same = page.head.incarnation == at.head.incarnation && at.head.knows_deletions_of(&page.head);
+        if page.head.checkpoint == state.position() && same { Ok(Ok((state, page))) } else { Err(StepError::Moved) }
     }
 
     async fn read(&self, project: &Project, checkpoint: Position) -> Result<Page, ReadError> {
@@ -157,6 +159,7 @@ impl Janitor {
             incarnation: head.incarnation.clone(),
             from: head.checkpoint,
             to: head.checkpoint,
+            deletion: head.newest_project_deletion(),
             version: FOLD_VERSION,
             fields: Vec::new(),
             retention: self.retention(project, true).await,
@@ -180,10 +183,10 @@ impl Janitor {
 }
 
 /// The state behind `entries`. What was trimmed without a fold is passed over.
-fn folded(mut state: State, trimmed_to: Position, entries: &[Entry]) -> State {
-    state.skip_to(trimmed_to);
+fn folded(mut state: State, page: &Page, entries: &[Entry]) -> State {
+    state.skip_to(page.trimmed_to);
     for entry in entries {
-        state.apply(entry);
+        state.apply_visible(entry, &page.head);
     }
     state
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Bytes of messages that wait while a topic reads a page (docs/log.md L12).
 pub(super) const INBOX_BYTES_MAX: usize = 1024 * 1024;
@@ -12,23 +13,43 @@ pub(super) const INBOX_BYTES_MAX: usize = 1024 * 1024;
 /// A topic's inbox.
 #[derive(Default)]
 pub(super) struct Inbox {
-    queue: Mutex<(Vec<Bytes>, usize)>,
+    queue: Mutex<Queue>,
     lost: AtomicBool,
     news: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: Vec<Bytes>,
+    bytes: usize,
+    /// When the oldest of them came.
+    since: Option<Instant>,
+}
+
+/// What came since the last look.
+#[derive(Debug, PartialEq)]
+pub(super) struct Taken {
+    /// In the order in which they came.
+    pub messages: Vec<Bytes>,
+    /// When the first of them came.
+    pub since: Option<Instant>,
+    /// Messages may be missing.
+    pub lost: bool,
 }
 
 impl Inbox {
     /// Takes a message; never blocks.
     pub(super) fn push(&self, bytes: Bytes) {
         let mut queue = self.queue.lock();
-        if queue.1 + bytes.len() > INBOX_BYTES_MAX && !queue.0.is_empty() {
+        if queue.bytes + bytes.len() > INBOX_BYTES_MAX && !queue.messages.is_empty() {
             // What waits is older than what is lost, and the read that makes it good covers both.
-            queue.0.clear();
-            queue.1 = 0;
+            queue.messages.clear();
+            queue.bytes = 0;
             self.lost.store(true, Ordering::Release);
         } else {
-            queue.1 += bytes.len();
-            queue.0.push(bytes);
+            queue.bytes += bytes.len();
+            queue.messages.push(bytes);
+            queue.since.get_or_insert_with(Instant::now);
         }
         drop(queue);
         self.news.notify_one();
@@ -46,11 +67,11 @@ impl Inbox {
     }
 
     /// What came, and whether something was lost.
-    pub(super) fn take(&self) -> (Vec<Bytes>, bool) {
+    pub(super) fn take(&self) -> Taken {
         let mut queue = self.queue.lock();
-        queue.1 = 0;
         let lost = self.lost.swap(false, Ordering::AcqRel);
-        (std::mem::take(&mut queue.0), lost)
+        let Queue { messages, since, .. } = std::mem::take(&mut *queue);
+        Taken { messages, since, lost }
     }
 }
 
@@ -64,11 +85,14 @@ mod tests {
         let big = Bytes::from(vec![0; INBOX_BYTES_MAX / 2]);
         inbox.push(big.clone());
         inbox.push(big.clone());
-        assert_eq!(inbox.take(), (vec![big.clone(), big.clone()], false));
+        let taken = inbox.take();
+        assert_eq!((taken.messages, taken.lost), (vec![big.clone(), big.clone()], false));
+        assert!(taken.since.is_some());
         for _ in 0..3 {
             inbox.push(big.clone());
         }
-        assert_eq!(inbox.take(), (vec![], true));
-        assert_eq!(inbox.take(), (vec![], false));
+        let taken = inbox.take();
+        assert_eq!((taken.messages, taken.lost), (vec![], true));
+        assert_eq!(inbox.take(), Taken { messages: vec![], since: None, lost: false });
     }
 }

@@ -72,28 +72,30 @@ impl Loads {
 /// Loads the fold and hands it to the machine.
 async fn load(topic: Arc<Topic>) -> Result<(), ReadError> {
     let stored = topic.broker.state(topic.project.clone(), Fields::All).await?;
+    let known = stored.head;
     let mut state = State::from_fields(stored.position, stored.version, stored.fields)
         .map_err(|error| ReadError::Malformed(error.to_string()))?;
-    let mut incomplete_before = None;
     loop {
         state = {
             let mut machine = topic.machine.write();
+            if !(machine.head().knows_deletions_of(&known) && known.knows_deletions_of(machine.head())) {
+                drop(machine);
+                topic.ask_read();
+                return Err(ReadError::Away("the project was deleted while it was folded".into()));
+            }
             match machine.attach(state) {
-                Ok(()) => {
-                    *topic.incomplete_before.lock() = incomplete_before;
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(state) => *state,
             }
         };
         let page = topic.broker.read(topic.project.clone(), Span::After(state.position().id), READ_BYTES).await?;
-        if !leads_to(state.position(), &page) {
+        if !leads_to(state.position(), &page) || !known.knows_deletions_of(&page.head) {
             topic.ask_read();
             return Err(ReadError::Away("the log was cut, deleted or trimmed while it was folded".into()));
         }
         let before = state.position();
         let top = topic.view().position();
-        incomplete_before = roll(&mut state, page, top).or(incomplete_before);
+        roll(&mut state, &page, top);
         if state.position() == before {
             // The topic has not heard the newest yet, or one of the two is of a history that was cut.
             topic.ask_read();
@@ -111,20 +113,16 @@ fn leads_to(position: Position, page: &Page) -> bool {
     matches!(head.locate(position), Located::At(_)) && !head.forks.iter().any(deleted) && !overtaken
 }
 
-/// Folds what follows, up to `top`: the topic may yet learn that what lies above was cut. If some of it was trimmed
-/// away, says before which position.
-fn roll(state: &mut State, page: Page, top: Position) -> Option<Position> {
-    let mut incomplete_before = None;
-    for entry in page.entries {
+/// Folds what follows, up to `top`: the topic may yet learn that what lies above was cut. What was trimmed away is passed
+/// over, and the state says so.
+fn roll(state: &mut State, page: &Page, top: Position) {
+    for entry in &page.entries {
         let links = entry.prev == state.position();
         let trimmed = entry.prev == page.trimmed_to && entry.prev.n() > state.position().n();
         if entry.position.n() > top.n() || !(links || trimmed) {
             break;
         }
-        if trimmed {
-            incomplete_before = Some(entry.prev);
-        }
-        state.apply(&entry);
+        state.skip_to(entry.prev);
+        state.apply_visible(entry, &page.head);
     }
-    incomplete_before
 }

@@ -6,7 +6,8 @@
 use tidings_broker::{Page, Span};
 use tidings_protocol::entry::{Body, Entry, ForkKind};
 use tidings_protocol::fold::State;
-use tidings_protocol::head::{Fork, Head, Located, Tombstone, bury};
+use tidings_protocol::gap::deletes_project;
+use tidings_protocol::head::{Fork, Head, Located, TOMBSTONES_MAX, Tombstone, bury};
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 
@@ -24,6 +25,8 @@ pub struct Machine {
     head: Head,
     ring: Ring,
     heard: Heard,
+    /// Tombstones that the head had when it was last read.
+    tombstones_read: usize,
     /// The fold at `position`, once somebody has asked for it.
     state: Option<State>,
     /// Reads that were begun, and those of them that the head has been taken over from, so that a viewer ahead of the
@@ -54,6 +57,7 @@ impl Machine {
             head: Head::default(),
             ring: Ring::default(),
             heard: Heard::default(),
+            tombstones_read: 0,
             state: None,
             reads_begun: 0,
             reads_done: 0,
@@ -84,9 +88,11 @@ impl Machine {
         if self.head.closing(position.branch).is_some() {
             return Todo::Nothing;
         }
-        if same_branch && entry.prev == self.position && matches!(entry.body, Body::Events(_)) {
+        if same_branch && entry.prev == self.position && matches!(entry.body, Body::Events(_)) && !takes_back(&entry) {
             self.extend(entry);
-            return Todo::Nothing;
+            // Those whose events were trimmed since are in no message.
+            let buried = self.head.tombstones.len() > self.tombstones_read + TOMBSTONES_MAX;
+            return if buried { Todo::Read(self.catch_up()) } else { Todo::Nothing };
         }
         Todo::Read(self.catch_up())
     }
@@ -103,7 +109,7 @@ impl Machine {
                 return Todo::SyncThenRead(Span::Tail);
             }
             self.started = true;
-            self.head = head;
+            self.take_head(head);
             self.reads_done = self.reads_begun;
             return Todo::Nothing;
         }
@@ -115,7 +121,10 @@ impl Machine {
             Located::At(_) | Located::Cut(_) => {
                 self.reads_done = self.reads_begun;
                 self.cross(&head);
-                self.head = head;
+                if !self.head.knows_deletions_of(&head) {
+                    self.state = None;
+                }
+                self.take_head(head);
                 self.follow(page.entries)
             }
             // The page is newer than the position, so the log was reset.
@@ -129,7 +138,17 @@ impl Machine {
             return Todo::Read(Span::Tail);
         }
         let same = head.branch == self.head.branch && head.last == self.position && !head.fork_is_due();
+        if same {
+            // Those whose events were trimmed since are in no message.
+            self.tombstones_read = head.tombstones.len();
+            self.head.tombstones.clone_from(&head.tombstones);
+        }
         if same || (!head.is_born() && self.position.is_zero()) { Todo::Nothing } else { Todo::Read(self.catch_up()) }
+    }
+
+    fn take_head(&mut self, head: Head) {
+        self.tombstones_read = head.tombstones.len();
+        self.head = head;
     }
 
     /// If the open branch is another one than the position's, what was heard above the cut is forgotten (but for ids).
@@ -185,15 +204,18 @@ impl Machine {
             self.extend(entry);
         }
         self.started = true;
-        self.head = head;
+        self.take_head(head);
         // A tail always ends at the head that it was read with; anything else is a malformed log, which viewers page.
         self.position = self.head.last;
         Todo::Nothing
     }
 
     fn extend(&mut self, entry: Entry) {
+        if takes_back(&entry) {
+            self.state = None;
+        }
         if let Some(state) = &mut self.state {
-            state.apply(&entry);
+            state.apply_visible(&entry, &self.head);
         }
         self.position = entry.position;
         if let Body::Events(events) = &entry.body {
@@ -222,8 +244,11 @@ impl Machine {
             let Some(place) = self.ring.place(state.position()).filter(|place| place.event == 0) else {
                 return Err(Box::new(state));
             };
+            if self.ring.from(place.entry).any(|held| takes_back(held.entry())) {
+                return Err(Box::new(state));
+            }
             for held in self.ring.from(place.entry) {
-                state.apply(held.entry());
+                state.apply_visible(held.entry(), &self.head);
             }
         }
         self.state = Some(state);
@@ -277,6 +302,11 @@ impl Machine {
     pub fn bytes(&self) -> usize {
         self.ring.bytes() + self.heard.bytes() + self.state.as_ref().map_or(0, State::weight_bytes)
     }
+}
+
+/// Whether it holds the project's deletion, put back: a state of before it is none behind it.
+fn takes_back(entry: &Entry) -> bool {
+    matches!(&entry.body, Body::Events(events) if events.iter().any(deletes_project))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tidings_protocol::position::Branch;
 use tokio::time::Instant;
 
 use super::Topic;
+use super::inbox::Taken;
 use super::link::Link;
 use super::loads::Loads;
 use super::machine::Todo;
@@ -74,7 +75,7 @@ async fn answer_wishes(topic: &Arc<Topic>, link: &mut Link, loads: &mut Loads) {
 /// once, so that load makes batches bigger.
 async fn take_in(topic: &Arc<Topic>, link: &mut Link) {
     loop {
-        let (messages, lost) = topic.inbox.take();
+        let Taken { messages, since, lost } = topic.inbox.take();
         if messages.is_empty() && !lost {
             return;
         }
@@ -100,6 +101,9 @@ async fn take_in(topic: &Arc<Topic>, link: &mut Link) {
         }
         // Readers do not wait for what else there is to do, and a flood leaves room for others.
         topic.readers.wake_all();
+        if let Some(since) = since {
+            topic.metrics.fanout_seconds.observe(since.elapsed().as_secs_f64());
+        }
         tokio::task::yield_now().await;
     }
 }

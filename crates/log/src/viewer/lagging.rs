@@ -80,9 +80,8 @@ impl Viewer {
             let mut out = Vec::new();
             pull.encoding.compacted(held.project(), frame.position, &frame.items, &mut out);
             pull.push(out.into(), frame.items.len());
-            let metrics = self.topic.metrics();
-            metrics.compactions.inc();
-            metrics.deliveries.inc_by(frame.items.len() as u64);
+            self.topic.metrics().compactions.inc();
+            self.on_told(frame.items.len() as u64, frame.position, None);
             self.cursor.advance(frame.position);
             self.cursor.told();
         }

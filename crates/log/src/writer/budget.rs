@@ -40,6 +40,58 @@ impl Budget {
     }
 }
 
+/// Bytes that many holders share. While there is room each takes what it wants. When it gets short, whoever holds more than an
+/// even part leaves room for the others: the last eighth is for those alone who hold less.
+#[derive(Debug)]
+pub struct Commons {
+    used: AtomicUsize,
+    /// Who holds anything.
+    holders: AtomicUsize,
+    max: usize,
+}
+
+impl Commons {
+    /// So many bytes for all.
+    pub fn new(max: usize) -> Arc<Commons> {
+        Arc::new(Commons { used: AtomicUsize::new(0), holders: AtomicUsize::new(0), max })
+    }
+
+    /// Takes bytes for a holder that holds `held` of them. False: they are not there for it.
+    pub(super) fn take(&self, held: usize, bytes: usize) -> bool {
+        let small = held.saturating_add(bytes) <= self.part(held);
+        let open = if small { self.max } else { self.shared() };
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= open);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if taken && held == 0 && bytes > 0 {
+            self.holders.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Gives back bytes of a holder that holds `left` since.
+    pub(super) fn give_back(&self, left: usize, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if left == 0 && bytes > 0 {
+            self.holders.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a holder of so many bytes should give some back: others lack them, and it has more than its part.
+    pub(super) fn presses(&self, held: usize) -> bool {
+        held > self.part(held) && self.used.load(Ordering::Relaxed) > self.shared()
+    }
+
+    /// What those may use who hold more than their part.
+    fn shared(&self) -> usize {
+        self.max - self.max / 8
+    }
+
+    /// An even part, for one who holds so many.
+    fn part(&self, held: usize) -> usize {
+        self.max / (self.holders.load(Ordering::Relaxed) + usize::from(held == 0)).max(1)
+    }
+}
+
 /// Bytes taken from one budget; dropping it gives them back.
 #[derive(Debug)]
 pub struct Part {
@@ -108,6 +160,21 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_eighth_is_for_those_who_hold_less_than_their_part() {
+        let all = Commons::new(80);
+        assert!(all.take(0, 60) && all.take(60, 20), "alone it may have all");
+        assert!(!all.take(0, 1));
+        all.give_back(65, 15);
+        assert!(all.take(0, 10), "another one's part is 40");
+        assert!(!all.take(65, 1), "what is left is not for who has more than its part");
+        assert!(all.take(10, 5) && all.presses(65) && !all.presses(15));
+        all.give_back(55, 10);
+        assert!(!all.presses(55), "nobody lacks it");
+        all.give_back(0, 55);
+        assert!(all.take(15, 60), "alone again");
+    }
 
     #[test]
     fn a_share_is_taken_from_both_or_from_none_and_given_back() {

@@ -64,14 +64,17 @@ enum Deletes {
     Nothing,
     /// Its session; where the deletion stood before forks.
     Session(String, Vec<Position>),
-    /// The project: it is not appended, but sent as a call of its own.
-    Project,
+    /// The project: it is not appended, but sent as a call of its own. The end of each branch that it stands behind, newest
+    /// first.
+    Project(Vec<Position>),
+    /// The project, put back: it is appended, in a call of its own, and takes what was before it first stood.
+    ProjectAgain(Vec<Position>),
 }
 
 impl Deletes {
     fn of(event: &wire::Event) -> Deletes {
         if deletes_project(event) {
-            Deletes::Project
+            Deletes::Project(Vec::new())
         } else if deletes_session(event) {
             Deletes::Session(event.session.clone(), Vec::new())
         } else {
@@ -122,7 +125,8 @@ impl Item {
     }
 
     /// A kept event again, with the positions at which it stood. It may fill a hole of its producer's sequence.
-    pub(super) fn put_back(key: u64, encoded: &Bytes, was: &[Position]) -> Item {
+    /// `behind`: the ends that a deletion of the project stood behind.
+    pub(super) fn put_back(key: u64, encoded: &Bytes, was: &[Position], behind: Option<&[Position]>) -> Item {
         let event = wire::Event::decode(encoded.clone()).expect("this process encoded it");
         let mut again = BytesMut::with_capacity(encoded.len() + was.len() * POSITION_BYTES);
         again.put_slice(encoded);
@@ -134,20 +138,37 @@ impl Item {
             again.put_slice(text.as_bytes());
         }
         let mut made = Item::new(&event, Slot { request: 0, index: 0 }, true);
-        if let Deletes::Session(_, before) = &mut made.deletes {
-            *before = was.to_vec();
+        match &mut made.deletes {
+            Deletes::Session(_, before) => *before = was.to_vec(),
+            Deletes::Project(_) => made.deletes = Deletes::ProjectAgain(behind.unwrap_or_default().to_vec()),
+            Deletes::Nothing | Deletes::ProjectAgain(_) => {}
         }
         Item { key, encoded: again.freeze(), slots: Vec::new(), purpose: Purpose::PutBack, ..made }
     }
 
-    /// It is the project's deletion: a call of its own, with nothing beside it.
+    /// It is the project's deletion, not done yet: the script deletes, nothing is appended.
     pub(super) fn deletes_project(&self) -> bool {
-        matches!(self.deletes, Deletes::Project)
+        matches!(self.deletes, Deletes::Project(_))
     }
 
-    /// It deletes its session.
-    pub(super) fn deletes_session(&self) -> bool {
-        matches!(self.deletes, Deletes::Session(..))
+    /// It is the project's deletion, for the first time or put back: a call of its own, with nothing beside it.
+    pub(super) fn goes_alone(&self) -> bool {
+        matches!(self.deletes, Deletes::Project(_) | Deletes::ProjectAgain(_))
+    }
+
+    /// The ends that the project's deletion stands behind, as far as it was ever sent.
+    pub(super) fn behind(&self) -> Option<&[Position]> {
+        match &self.deletes {
+            Deletes::Project(behind) | Deletes::ProjectAgain(behind) => Some(behind),
+            Deletes::Nothing | Deletes::Session(..) => None,
+        }
+    }
+
+    /// The project's deletion is sent, or was, to stand behind these.
+    pub(super) fn stand_behind(&mut self, ends: Vec<Position>) {
+        if let Deletes::Project(behind) = &mut self.deletes {
+            *behind = ends;
+        }
     }
 
     /// It was acknowledged before and is put back.
@@ -244,8 +265,14 @@ pub(super) fn batch(items: &[Item]) -> AppendBatch {
         if let Some(Step { id, epoch, seq }) = &item.producer {
             producers.push(ProducerStep { index, id: id.clone(), epoch: *epoch, seq: *seq, may_jump: item.may_jump });
         }
-        if let Deletes::Session(session, was) = &item.deletes {
-            deletions.push(SessionDeletion { index, session: session.clone(), was: was.clone() });
+        match &item.deletes {
+            Deletes::Session(session, was) => {
+                deletions.push(SessionDeletion { index, session: session.clone(), was: was.clone() });
+            }
+            Deletes::ProjectAgain(behind) => {
+                deletions.push(SessionDeletion { index, session: String::new(), was: behind.clone() });
+            }
+            Deletes::Nothing | Deletes::Project(_) => {}
         }
     }
     let count = u32::try_from(items.len()).expect("an entry of 64 KiB holds far fewer events");

@@ -19,7 +19,7 @@ use super::draw::Chance;
 use super::item::Item;
 use super::machine::{Done, Failure, Machine, Note, Outcome};
 use super::waiting::Waiting;
-use super::{Shared, SubmitError};
+use super::{Called, Shared, SubmitError};
 
 /// Waits between tries, doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -31,6 +31,8 @@ pub(super) struct Request {
     pub(super) wait: Option<Wait>,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, SubmitError>>,
+    /// Who asks when the store was called.
+    pub(super) called: Option<Arc<Called>>,
     /// Held until the answer.
     pub(super) share: Share,
 }
@@ -283,6 +285,7 @@ impl<'a> Task<'a> {
                     && let Some(sent) = self.sent.take()
                 {
                     self.shared.metrics.on_answer(sent.at.elapsed());
+                    self.waiting.answered(sent.at);
                 }
                 let refusal = answer.as_ref().err().map(lasting);
                 let step = self.machine.answered(self.shared.now(), answer, &mut Chance);
@@ -353,7 +356,7 @@ impl<'a> Task<'a> {
                 (false, Some(NothingWhy::OverShare)) => Failure::OverShare,
                 (false, Some(NothingWhy::Away | NothingWhy::Refusing(_))) => Failure::Away,
                 (false, None) if self.machine.is_unsettled() || !self.entered => Failure::Away,
-                (false, None) => Failure::Busy,
+                (false, Some(NothingWhy::Busy) | None) => Failure::Busy,
             };
             self.waiting.give_up(key, why);
         }
@@ -365,7 +368,9 @@ fn lasting(error: &CallError) -> Option<Failure> {
     match error {
         CallError::Nothing(NothingWhy::Memory) => Some(Failure::Memory),
         CallError::Nothing(NothingWhy::OverShare) => Some(Failure::OverShare),
-        CallError::Nothing(NothingWhy::Away | NothingWhy::Refusing(_)) | CallError::Unknown(_) => None,
+        CallError::Nothing(NothingWhy::Away | NothingWhy::Busy | NothingWhy::Refusing(_)) | CallError::Unknown(_) => {
+            None
+        }
     }
 }
 

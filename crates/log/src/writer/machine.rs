@@ -17,8 +17,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_broker::limits::SEQUENCE_MAX;
 use tidings_broker::{Answer, AppendBatch, AppendCall, CallError, DedupeWindow, NothingWhy, Refusal, RefusalWhy};
 use tidings_protocol::entry::ENTRY_BYTES_MAX;
+use tidings_protocol::head::FORKS_MAX;
 use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::wire;
 
@@ -101,6 +103,8 @@ pub struct Machine {
     /// The last number used.
     number: u64,
     branch: Branch,
+    /// Where the branches before it ended, newest first, as far as the log listed them.
+    ends: Vec<Position>,
     /// Of the store under which the branch was open when it was learnt.
     incarnation: String,
     /// The store changed since: the log must be asked, even if nothing waits.
@@ -145,6 +149,7 @@ impl Machine {
             dedupe,
             number,
             branch: Branch::NONE,
+            ends: Vec::new(),
             incarnation: String::new(),
             sync_due: false,
             queue: VecDeque::new(),
@@ -229,12 +234,22 @@ impl Machine {
             return Some(flight(self.number, None, Vec::new()));
         }
         let count = self.cut();
-        let items = item::without_doubles(self.queue.drain(..count).collect());
+        let mut items = item::without_doubles(self.queue.drain(..count).collect());
         self.narrow = self.narrow.saturating_sub(count);
         self.number += 1;
         let deletes = items.first().is_some_and(Item::deletes_project);
+        if deletes {
+            items[0].stand_behind(self.all_ends());
+        }
         let batch = (!deletes).then(|| item::batch(&items));
         Some(flight(self.number, batch, items))
+    }
+
+    /// What the project's deletion closes, if it is done now: all of the open branch, and of those before it what the log
+    /// held.
+    fn all_ends(&self) -> Vec<Position> {
+        let open = Position::new(0, SEQUENCE_MAX, self.branch);
+        std::iter::once(open).chain(self.ends.iter().copied()).take(FORKS_MAX).collect()
     }
 
     /// How many of the waiting items make the next entry: at least one, at most [`ENTRY_BYTES_MAX`]. The project's deletion
@@ -253,7 +268,7 @@ impl Machine {
                     }
                     (_, None) => true,
                 };
-            alone && bytes <= ENTRY_BYTES_MAX && !item.deletes_project()
+            alone && bytes <= ENTRY_BYTES_MAX && !item.goes_alone()
         });
         fits.count().max(1)
     }
@@ -349,11 +364,6 @@ impl Machine {
                 self.memory.give_in();
             }
             Answer::ProducersFull => self.no_room(flight, draw, step),
-            Answer::DeletionsFull => {
-                let (full, kept): (Vec<Item>, _) = flight.items.into_iter().partition(Item::deletes_session);
-                self.requeue(kept);
-                self.bar(full, Failure::DeletionsFull, draw, step);
-            }
         }
     }
 
@@ -361,6 +371,7 @@ impl Machine {
         debug_assert_eq!(count as usize, flight.items.len(), "an answer to other bytes");
         if flight.deletes_project() {
             step.notes.push(Note::Deleted);
+            self.ends = self.all_ends();
             self.branch = last.branch;
         } else {
             debug_assert_eq!(last.branch, flight.branch, "an append to another branch than the call named");
@@ -388,7 +399,7 @@ impl Machine {
     /// It stands there, and a fork may take it: so it is kept.
     fn remember(&mut self, now: Duration, item: &Item, position: Position) {
         if item.deletes_project() {
-            self.memory.deleted(position.branch, item.heals());
+            self.memory.deleted(position.branch);
         }
         if item.heals() {
             self.memory.restored(now, item.key, position);

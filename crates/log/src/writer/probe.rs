@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidings_protocol::project::Project;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,22 @@ const HEALING_MAX: usize = 64;
 
 /// After this time one that still heals, or is written to again, makes room for another.
 const TURN: Duration = Duration::from_secs(1);
+
+/// How long the store of each place has been the same one, as far as this process has looked.
+#[derive(Debug, Default)]
+pub(super) struct Sightings(Mutex<HashMap<u32, (Arc<str>, Duration)>>);
+
+impl Sightings {
+    /// The store of this place said at `now` which incarnation it is: for how long it is known to be that one.
+    pub(super) fn seen(&self, place: u32, incarnation: &str, now: Duration) -> Duration {
+        let mut places = self.0.lock();
+        let (known, since) = places.entry(place).or_insert_with(|| (incarnation.into(), now));
+        if **known != *incarnation {
+            (*known, *since) = (incarnation.into(), now);
+        }
+        now.saturating_sub(*since)
+    }
+}
 
 impl Writers {
     /// Watches for forks until `stop`: after one, every project of which anything is kept is asked what it lacks, and that
@@ -42,17 +59,18 @@ impl Writers {
     }
 
     /// Asks once, for each server that holds projects of ours.
-    async fn look(&self) {
+    pub(super) async fn look(&self) {
         let shared = &self.shared;
         let mut places: HashMap<u32, Vec<(Project, Weak<Entry>)>> = HashMap::new();
         for (project, entry) in &*shared.lanes.lock() {
             places.entry(shared.broker.place(project)).or_default().push((project.clone(), Arc::downgrade(entry)));
         }
         let turns = Arc::new(Semaphore::new(HEALING_MAX));
-        for entries in places.into_values() {
+        for (place, entries) in places {
             let at = shared.now();
             let some = entries.iter().take(ASKED).map(|(project, _)| project.clone()).collect();
             let Some(head) = shared.broker.heads(some).await.into_iter().find_map(Result::ok) else { continue };
+            shared.sightings.seen(place, &head.incarnation, at);
             let probed = Probed { incarnation: head.incarnation.into(), at };
             for (_, entry) in entries {
                 // A lane that was forgotten meanwhile had nothing to put back.

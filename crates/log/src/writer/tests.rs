@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
-use tidings_broker::memory::MemoryBroker;
+use tidings_broker::memory::{LogData, MemoryBroker};
 use tidings_broker::{
     Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, Probe,
     ReadError, Sink, Span, StateAt, Subscription,
@@ -12,6 +12,7 @@ use tidings_broker::{
 use tidings_protocol::head::Head;
 use tidings_protocol::position::LogId;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -332,4 +333,40 @@ async fn draining_answers_what_was_taken_and_refuses_the_rest() {
     assert_eq!(store.entries().iter().sum::<u64>(), appended as u64);
     assert_eq!(failure(writers.submit(&demo(), one("late"), Options::new()).await), Failure::Draining);
     assert_eq!(writers.open(), 0);
+}
+
+/// Its birth and all that was in it are lost; another process keeps what it had acknowledged.
+#[tokio::test(start_paused = true)]
+async fn l19_a_project_whose_birth_was_just_lost_stays_deleted() {
+    let store = Gated::open();
+    let (keeps, deletes) = (store.writers(), store.writers());
+    keeps.submit(&demo(), one("a"), Options::new()).await.expect("it is taken");
+    store.memory.restore(&demo(), LogData::default());
+    store.memory.set_incarnation("after");
+    assert_eq!(deletes.delete_session(&demo(), "s", Options::new()).await, Err(Failure::Unsettled), "who knows?");
+    let deleted = deletes.delete_project(&demo(), Options::new()).await.expect("it is taken");
+    assert!(!deleted.is_zero());
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn({
+        let (keeps, stop) = (keeps.clone(), stop.clone());
+        async move { keeps.watch(stop).await }
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(store.entries().is_empty(), "it is not put back");
+    stop.cancel();
+    watching.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_never_was_is_not_born_to_be_deleted() {
+    let store = Gated::open();
+    let writers = store.writers();
+    writers.submit(&demo(), one("a"), Options::new()).await.expect("it is taken");
+    writers.look().await;
+    tokio::time::sleep(Settings::default().healing_time).await;
+    writers.look().await;
+    let other: Project = "other".parse().expect("a name");
+    assert_eq!(writers.delete_project(&other, Options::new()).await, Ok(Position::ZERO));
+    assert_eq!(writers.delete_session(&other, "s", Options::new()).await, Ok(Position::ZERO));
+    assert!(!store.memory.copy(&other).is_born());
 }

@@ -1,14 +1,15 @@
 //! The requests whose events a machine has: who waits for what, and until when.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::SubmitError;
 use super::budget::Share;
 use super::lane::Request;
 use super::machine::{Done, Failure, Machine, Outcome};
+use super::{Called, SubmitError};
 
 /// The requests whose events the machine has.
 pub(super) struct Waiting {
@@ -16,6 +17,8 @@ pub(super) struct Waiting {
     next: u64,
     /// No deadline is before this.
     earliest: Option<Instant>,
+    /// First sending of the call that was answered last.
+    sent_at: Option<Instant>,
 }
 
 /// A request that is not answered yet.
@@ -25,13 +28,14 @@ struct Open {
     failure: Option<Failure>,
     deadline: Instant,
     reply: oneshot::Sender<Result<Vec<Outcome>, SubmitError>>,
+    called: Option<Arc<Called>>,
     _share: Share,
 }
 
 impl Waiting {
     /// A waiting list that gives its first request this key.
     pub(super) fn new(next: u64) -> Waiting {
-        Waiting { requests: HashMap::default(), next, earliest: None }
+        Waiting { requests: HashMap::default(), next, earliest: None, sent_at: None }
     }
 
     /// The key of the next request.
@@ -49,13 +53,18 @@ impl Waiting {
         self.requests.is_empty()
     }
 
+    /// A call that was first sent at this time was answered; what is settled next is so by its answer.
+    pub(super) fn answered(&mut self, sent_at: Instant) {
+        self.sent_at = Some(sent_at);
+    }
+
     /// Hands a request's events to the machine.
     pub(super) fn add(&mut self, request: Request, machine: &mut Machine) {
         let key = self.next;
         self.next += 1;
-        let Request { items, deadline, reply, share, .. } = request;
-        let open =
-            Open { results: vec![None; items.len()], left: items.len(), failure: None, deadline, reply, _share: share };
+        let Request { items, deadline, reply, share, called, .. } = request;
+        let (results, left) = (vec![None; items.len()], items.len());
+        let open = Open { results, left, failure: None, deadline, reply, called, _share: share };
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
         self.requests.insert(key, open);
         for mut item in items {
@@ -78,6 +87,9 @@ impl Waiting {
         if open.left == 0
             && let Some(open) = self.requests.remove(&done.slot.request)
         {
+            if let (Some(called), Some(sent_at)) = (&open.called, self.sent_at) {
+                called.set(sent_at);
+            }
             open.answer();
         }
     }

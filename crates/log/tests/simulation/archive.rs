@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tidings_protocol::entry::{Body, Entry, ForkKind};
 use tidings_protocol::fold::{State, StateLimits};
-use tidings_protocol::gap::deletes_session;
+use tidings_protocol::gap::{deletes_project, deletes_session};
+use tidings_protocol::head::Head;
 use tidings_protocol::position::Position;
 
 /// Every entry that any history ever held.
@@ -24,13 +25,23 @@ pub(crate) struct Archive {
     /// The entry of each event, by its last position.
     ends: HashMap<Position, Position>,
     states: HashMap<Position, State>,
+    /// States as a deletion that was put back behind them leaves them.
+    restated: HashMap<Position, Vec<String>>,
+    /// Where deletions of the project were put back: what stood last before each.
+    pub(crate) put_back: Vec<Position>,
 }
 
 impl Archive {
-    /// Takes an entry that a log of this head holds since now; says what is wrong with it.
-    pub(crate) fn note(&mut self, entry: &Entry, head: &tidings_protocol::head::Head) -> Result<(), String> {
+    /// Takes an entry that a log of this head holds since now; says what is wrong with it. `trimmed`: up to where the log was
+    /// trimmed before and is now.
+    pub(crate) fn note(&mut self, entry: &Entry, head: &Head, trimmed: (Position, Position)) -> Result<(), String> {
         let mut state = self.state(entry.prev);
-        state.apply(entry);
+        let takes_back = matches!(&entry.body, Body::Events(events) if events.iter().any(deletes_project));
+        if takes_back {
+            self.keeps_what_came_after(entry.prev, head, trimmed)?;
+            state = self.without_deleted(entry.prev, head, trimmed.1);
+        }
+        state.apply_visible(entry, head);
         self.states.insert(entry.position, state);
         if self.entries.insert(entry.position, Arc::new(entry.clone())).is_some() {
             return Err(format!("P2: two entries end at {}", entry.position));
@@ -41,7 +52,8 @@ impl Archive {
         for (index, event) in events.iter().enumerate() {
             let position = entry.position_of(index);
             let stood = self.stood.entry(event.id.clone()).or_default();
-            if let Some(first) = stood.iter().find(|at| at.n() > deleted && head.holds(&[**at])) {
+            let held = |at: &&Position| at.n() > deleted && head.holds(&[**at]) && !head.is_deleted(**at);
+            if let Some(first) = stood.iter().find(held) {
                 doubled = Err(format!("P3: {} stands at {first} and again at {position}", event.id));
             }
             stood.push(position);
@@ -57,6 +69,53 @@ impl Archive {
             }
         }
         doubled
+    }
+
+    /// Whether a deletion of the project that was put back behind `last` took nothing that came after it first stood.
+    fn keeps_what_came_after(&self, last: Position, head: &Head, trimmed: (Position, Position)) -> Result<(), String> {
+        let taken = |at: Position| trimmed.0.n() < at.n() && at.n() <= trimmed.1.n();
+        for entry in self.back_from(last) {
+            let Body::Events(events) = &entry.body else { continue };
+            for (index, event) in events.iter().enumerate() {
+                let at = entry.position_of(index);
+                if taken(at) && !deletes_project(event) && !head.deletes(at, event) {
+                    return Err(format!("P1: a deletion that was put back took {} at {at}", event.id));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The fold of what a deletion of the project, put back behind `last`, leaves. Whoever folds what came before it once
+    /// it is there sees this too.
+    fn without_deleted(&mut self, last: Position, head: &Head, trimmed_to: Position) -> State {
+        let from = head.checkpoint.n().max(trimmed_to.n());
+        let left = self.back_from(last).take_while(|entry| entry.position.n() > from);
+        let mut left: Vec<_> = left.cloned().collect();
+        left.reverse();
+        let mut state = State::from_fields(head.checkpoint, 0, []).expect("an empty one");
+        state.skip_to(trimmed_to);
+        for entry in left {
+            state.apply_visible(&entry, head);
+            self.restated.entry(entry.position).or_default().push(json_of(&state));
+        }
+        self.put_back.push(last);
+        state
+    }
+
+    /// Ids of what stood before the entry that ends here.
+    pub(crate) fn ids_before(&self, at: Position) -> HashSet<&str> {
+        let Some(entry) = self.entries.get(&at) else { return HashSet::new() };
+        let before = self.back_from(entry.prev).flat_map(|entry| match &entry.body {
+            Body::Events(events) => events.as_slice(),
+            Body::Fork(_) | Body::Elsewhere(_) => &[],
+        });
+        before.map(|event| event.id.as_str()).collect()
+    }
+
+    /// Whether a state that was told at this position is the fold up to there.
+    pub(crate) fn is_state(&self, at: Position, json: &str) -> bool {
+        self.state_json(at) == json || self.restated.get(&at).is_some_and(|all| all.iter().any(|other| other == json))
     }
 
     /// The fold of everything up to here.

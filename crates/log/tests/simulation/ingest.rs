@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_broker::{Answer, AppendCall, CallError, CheckpointStep, DedupeWindow, Fields, Retention, Span};
-use tidings_log::writer::budget::Budget;
+use tidings_log::writer::budget::Commons;
 use tidings_log::writer::machine::{Draw, Keep, Lost, Machine, Step};
 use tidings_protocol::fold::{FOLD_VERSION, State};
 use tidings_protocol::gap::GapCause;
@@ -28,7 +28,7 @@ pub(crate) enum Recall {
 
 impl Recall {
     fn keep(self) -> Keep {
-        let keep = |secs, bytes| Keep { time: Duration::from_secs(secs), bytes_max: bytes, total: Budget::new(bytes) };
+        let keep = |secs, bytes| Keep { time: Duration::from_secs(secs), bytes_max: bytes, total: Commons::new(bytes) };
         match self {
             Recall::All => keep(1 << 30, 1 << 24),
             Recall::Some => keep(4, 1_200),
@@ -132,7 +132,7 @@ impl Ingest {
         }
         state.skip_to(page.trimmed_to);
         for entry in &page.entries {
-            state.apply(entry);
+            state.apply_visible(entry, &page.head);
         }
         let (to, json) = (state.position(), json_of(&state));
         if to.is_zero() {
@@ -143,13 +143,14 @@ impl Ingest {
             incarnation: here.replid.clone(),
             from: at.position,
             to,
+            deletion: page.head.newest_project_deletion(),
             version: FOLD_VERSION,
             fields: state.touched(),
             retention: Retention { events: keep_events, bytes: u64::MAX, age_ms: u64::MAX },
             hard: false,
         };
         let whole = store.archive.state_json(to);
-        if json != whole {
+        if !store.archive.is_state(to, &json) {
             store.bad(format!("P4: the checkpoint at {to} is {json}, not {whole}"));
         }
         self.janitor = Some((self.node, step));

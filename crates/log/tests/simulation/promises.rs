@@ -6,8 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tidings_protocol::entry::{Body, Entry};
-use tidings_protocol::gap::deletes_session;
+use tidings_broker::Span;
+use tidings_protocol::entry::{Body, Entry, ForkKind};
+use tidings_protocol::gap::{deletes_project, deletes_session};
 use tidings_protocol::head::Head;
 use tidings_protocol::position::Position;
 use tidings_protocol::wire;
@@ -15,7 +16,7 @@ use tidings_protocol::wire;
 use super::archive::Archive;
 use super::ingest::Recall;
 use super::watcher::{Kind, Watcher};
-use super::world::World;
+use super::world::{Ack, Request, World};
 
 /// The log as it is at the end, whole.
 struct Final {
@@ -23,9 +24,18 @@ struct Final {
     entries: Vec<Arc<Entry>>,
     /// The project was deleted at some time.
     deleted: bool,
+    /// What stood last of that which the log holds no more.
+    trimmed: Position,
 }
 
 impl Final {
+    /// Whether writers drop what stood there alone: not on a branch that a deletion of this log opened, nor on a later one.
+    fn drops(&self, stood: &[Position]) -> bool {
+        let Some(last) = self.head.forks.iter().rposition(|fork| fork.kind == ForkKind::Deleted) else { return false };
+        let since = |at: &Position| self.head.forks[last + 1..].iter().any(|fork| fork.closed == at.branch);
+        !stood.iter().any(|at| at.branch == self.head.branch || since(at))
+    }
+
     fn events(&self) -> impl Iterator<Item = (Position, &wire::Event)> {
         self.entries.iter().flat_map(|entry| match &entry.body {
             Body::Events(events) => events.iter().enumerate().map(|(i, event)| (entry.position_of(i), event)).collect(),
@@ -43,7 +53,8 @@ impl World {
         let mut entries: Vec<_> = store.archive.back_from(head.last).cloned().collect();
         entries.reverse();
         let deleted = self.deletes_project();
-        let log = Final { head, entries, deleted };
+        let trimmed = data.read("", Span::Tail, usize::MAX).trimmed_to;
+        let log = Final { head, entries, deleted, trimmed };
         let at: HashMap<&str, Position> = log.events().map(|(at, event)| (event.id.as_str(), at)).collect();
         let mut wrong = Vec::new();
         let gone = self.judge_writers(&log, &at, &store.archive, &mut wrong);
@@ -52,6 +63,7 @@ impl World {
             judge_losses(watcher, &log, &gone, &store.archive, &mut wrong);
         }
         store.stats.gone += gone.len() as u64;
+        store.stats.deleted_again += store.archive.put_back.len() as u64;
         drop(at);
         for wrong in wrong {
             store.bad(wrong);
@@ -75,8 +87,9 @@ impl World {
                 }
                 continue;
             };
-            let lives = self.ingests[ack.ingest].life == ack.life;
-            if !lives || log.deleted {
+            // What was sent before a deletion was acknowledged may be gone with it.
+            let since = !log.deleted || self.deleted_at().is_some_and(|deleted| deleted < ack.asked);
+            if !self.lives(ack) || !since || log.drops(stood) {
                 continue;
             }
             if self.recall == Recall::All {
@@ -88,6 +101,7 @@ impl World {
                 wrong.push(format!("P1: {} at {stood:?} is missing, and no gap in the log says so", ack.id));
             }
         }
+        self.judge_deletions(log, archive, wrong);
         let owns_up = log
             .events()
             .find(|(_, event)| event.gap.as_ref().is_some_and(|gap| gap.certain) && !deletes_session(event));
@@ -95,6 +109,30 @@ impl World {
             wrong.push(format!("P1: the gap at {at} is certain of a loss that was none"));
         }
         gone
+    }
+
+    fn lives(&self, ack: &Ack) -> bool {
+        self.ingests[ack.ingest].life == ack.life
+    }
+
+    /// What the log held that was deleted, acknowledged before somebody wanted that and never sent again, stays deleted while
+    /// who acknowledged the deletion lives and remembers.
+    fn judge_deletions(&self, log: &Final, archive: &Archive, wrong: &mut Vec<String>) {
+        let deletions = self.acks.iter().filter(|ack| ack.id.starts_with('x') && self.lives(ack));
+        let Some(deletion) = deletions.max_by_key(|ack| ack.asked).filter(|_| self.recall == Recall::All) else {
+            return;
+        };
+        let shown = |at: &Position, event: &wire::Event| !deletes_project(event) && !log.head.buries(*at, event);
+        let visible = log.events().filter(|(at, event)| shown(at, event) && at.n() > log.trimmed.n());
+        let was_there: HashSet<&str> = deletion.position.map(|at| archive.ids_before(at)).unwrap_or_default();
+        for (at, event) in visible.filter(|(_, event)| was_there.contains(event.id.as_str())) {
+            let before = |ack: &&Ack| ack.id == event.id && ack.heard < deletion.asked;
+            let of_it = |request: &&Request| request.events.iter().any(|sent| sent.id == event.id);
+            let again = self.requests.iter().filter(of_it).any(|request| request.repeated);
+            if self.acks.iter().any(|ack| before(&ack)) && !again {
+                wrong.push(format!("P1: {} at {at} is there, though {} deleted it", event.id, deletion.id));
+            }
+        }
     }
 }
 
@@ -120,6 +158,7 @@ fn judge_stream(watcher: &Watcher, log: &Final, archive: &Archive, wrong: &mut V
             || stood.iter().any(|at| account.covered.contains(at))
             || merged()
             || !filter.passes(event)
+            || log.head.deletes(position, event)
             || archive.deleted.contains(&event.session);
         if !told {
             wrong.push(format!("P1: v{name} ({:?}) was never told {} at {position}", watcher.kind, event.id));

@@ -1,5 +1,7 @@
 //! Runners: what they send, and that they send it again under the same ids when nobody answers.
 
+use std::time::Duration;
+
 use tidings_log::writer::{Item, Slot};
 use tidings_protocol::gap::deletion;
 use tidings_protocol::wire::{self, effect::Op as EffectOp};
@@ -58,7 +60,8 @@ impl World {
 
     fn submit(&mut self, ingest: usize, events: Vec<wire::Event>, repeatable: bool) {
         let answered = vec![false; events.len()];
-        self.requests.push(Request { events, repeatable, ingest, key: 0, answered });
+        let asked = self.now();
+        self.requests.push(Request { events, repeatable, ingest, key: 0, answered, asked, repeated: false });
         self.push(self.requests.len() - 1, ingest);
     }
 
@@ -81,6 +84,7 @@ impl World {
         let Some(request) = open.into_iter().nth(a % count.max(1)) else { return };
         let (key, before) = (request.key, request.ingest);
         let index = self.requests.iter().position(|request| request.key == key).expect("it is one of them");
+        self.requests[index].repeated = true;
         self.ingests[before].waiting.remove(&key);
         self.ingests[before].machine.forget(key);
         self.push(index, if b.is_multiple_of(4) { before } else { 1 - before });
@@ -90,6 +94,14 @@ impl World {
         let id = format!("{}{}", if session.is_some() { "d" } else { "x" }, self.store.lock().draw());
         let name = session.map(|session| format!("s{}", session % 2));
         self.submit(ingest, vec![deletion(name.as_deref(), &id, 0)], false);
+    }
+
+    /// When the last deletion of the project that anybody wanted was acknowledged; none: not yet, or nobody did.
+    pub(crate) fn deleted_at(&self) -> Option<Duration> {
+        let of_project = |id: &str| id.starts_with('x');
+        let wanted = self.requests.iter().filter(|request| of_project(&request.events[0].id)).count();
+        let done: Vec<_> = self.acks.iter().filter(|ack| of_project(&ack.id)).map(|ack| ack.heard).collect();
+        if done.len() == wanted { done.into_iter().max() } else { None }
     }
 
     /// Somebody wanted the project deleted.

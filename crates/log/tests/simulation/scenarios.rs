@@ -111,6 +111,20 @@ fn scenario_5_what_was_deleted_just_before_a_fork_stays_deleted() {
 }
 
 #[test]
+fn scenario_5_what_was_acknowledged_before_a_lost_deletion_is_done_again_lives() {
+    let deleted = "req 1 0; go 1 0; go 1 0; repl 0 0; delproject 0 0; go 0 0";
+    let since = "move 0 0; move 1 0; req 1 1; go 1 0; go 1 0; go 1 0";
+    let again = "probe 0 0; go 0 0; go 0 0; go 0 0";
+    let stats = everywhere(&[START, deleted, LOSE, since, SEEN, again, SEEN]);
+    assert!(stats.deleted_again >= 18, "{stats:?}");
+    // Folded, and trimmed, before it is done again; retried behind it; and lost a second time.
+    everywhere(&[START, deleted, LOSE, since, "jstep 1 20; conn 6 0", SEEN, again, "conn 6 1; jstep 1 20; jstep 1 0"]);
+    everywhere(&[START, deleted, LOSE, since, "jstep 1 0; req 1 8; go 1 0; jstep 1 0", again, SEEN]);
+    everywhere(&[START, deleted, LOSE, since, "repl 0 0", again, SEEN, LOSE, since, again]);
+    everywhere(&[START, deleted, LOSE, since, "crash 1 0", again, SEEN]);
+}
+
+#[test]
 fn scenario_8_a_producers_batches_are_swapped_over_two_ingests() {
     let flip = "failover 1 15; rejoin 0 0";
     everywhere(&[START, flip, "prod 1 0; prod 0 0; go 0 0; go 0 0; go 0 0; go 1 0; go 1 0"]);

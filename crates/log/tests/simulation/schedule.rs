@@ -66,8 +66,21 @@ pub(crate) struct Step {
 pub(crate) const WARM: &str = "req 0 0; go 0 0; go 0 0; serve 0 0; serve 1 0; serve 0 0; serve 1 0; conn 0 0; conn 1 1; conn 2 0; \
     conn 3 1; conn 4 0; conn 5 1; view 0 3; view 1 3; view 2 3; view 3 3; repl 0 0";
 
+/// What happens much more often in some schedules: deletions that forks take.
+const DELETING: &[(Op, usize)] =
+    &[(Op::DeleteProject, 8), (Op::DeleteSession, 3), (Op::FailOver, 8), (Op::Rejoin, 12), (Op::Replicate, 8)];
+
 /// The schedule of a seed: each leaves out some of what may happen and stresses some of the rest.
 pub(crate) fn random(seed: u64, steps: usize) -> Vec<Step> {
+    drawn(seed, steps, &[])
+}
+
+/// The same, in which projects are deleted and forks take the deletions.
+pub(crate) fn deleting(seed: u64, steps: usize) -> Vec<Step> {
+    drawn(seed, steps, DELETING)
+}
+
+fn drawn(seed: u64, steps: usize, more: &[(Op, usize)]) -> Vec<Step> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut bag = Vec::new();
     for &(op, _, weight, rare) in OPS {
@@ -76,6 +89,7 @@ pub(crate) fn random(seed: u64, steps: usize) -> Vec<Step> {
             bag.extend(std::iter::repeat_n(op, weight as usize * times));
         }
     }
+    bag.extend(more.iter().flat_map(|&(op, times)| std::iter::repeat_n(op, times)));
     let warm = rng.random_bool(0.7);
     let count = [steps / 2, steps, steps + steps / 2][rng.random_range(0..3)];
     let mut schedule = if warm { parse(WARM) } else { Vec::new() };

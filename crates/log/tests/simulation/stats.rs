@@ -25,6 +25,7 @@ pub(crate) struct Stats {
     pub(crate) exact_gaps: u64,
     pub(crate) resets: u64,
     pub(crate) deleted_gaps: u64,
+    pub(crate) deleted_again: u64,
     pub(crate) snapshots: u64,
     pub(crate) compacted: u64,
     pub(crate) merged: u64,
@@ -44,5 +45,5 @@ macro_rules! sum {
 }
 
 sum!(acknowledged duplicates failovers lossy_failovers split_brains restarts forks crashes unanswered late put_back owed
-    messages_lost told told_with_was told_seen told_again failover_gaps trimmed_gaps exact_gaps resets deleted_gaps
+    messages_lost told told_with_was told_seen told_again failover_gaps trimmed_gaps exact_gaps resets deleted_gaps deleted_again
     snapshots compacted merged checkpoints reconnects gone);

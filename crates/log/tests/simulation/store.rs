@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_broker::memory::LogData;
-use tidings_broker::{Answer, AppendCall, CallError, NothingWhy, ReadError, RefusalWhy, Sink};
+use tidings_broker::{Answer, AppendCall, CallError, NothingWhy, ReadError, RefusalWhy, Sink, Span};
 use tidings_protocol::entry::{Body, Entry};
-use tidings_protocol::position::Branch;
+use tidings_protocol::position::{Branch, Position};
 use tokio::time::Instant;
 
 use super::archive::Archive;
@@ -144,10 +144,11 @@ impl Store {
         let now_ms = self.now_ms(node);
         let here = &mut self.nodes[node];
         let replid = here.replid.clone();
+        let trimmed_to = trimmed_to(&here.data);
         let (answer, entry) = here.data.append(now_ms, &replid, call)?;
         self.judge_refusals(node, call, &answer);
         if let Some(entry) = entry {
-            self.entered(node, &entry);
+            self.entered(node, &entry, trimmed_to);
         }
         if !matches!(answer, Answer::Refused(_) | Answer::Stale { .. }) {
             self.saved(node);
@@ -179,14 +180,14 @@ impl Store {
     }
 
     /// A node's log has a new entry: into the archive, and to those who listen there.
-    fn entered(&mut self, node: usize, entry: &Entry) {
+    fn entered(&mut self, node: usize, entry: &Entry, trimmed_before: Position) {
         if let Body::Fork(note) = &entry.body {
             self.stats.forks += 1;
             let (closed, survived, kind) = (note.closed, note.survived, note.kind.as_str());
             self.say(|| format!("    n{node} fork {kind}: {closed:?} closed at {survived}, now {}", entry.position));
         }
-        let head = self.nodes[node].data.head("");
-        if let Err(why) = self.archive.note(entry, &head) {
+        let data = &self.nodes[node].data;
+        if let Err(why) = self.archive.note(entry, &data.head(""), (trimmed_before, trimmed_to(data))) {
             self.bad(why);
         }
         let message = entry.to_message();
@@ -334,6 +335,11 @@ impl Store {
         let node = self.reads_from[gateway];
         if self.nodes[node].serves() { Ok(node) } else { Err(ReadError::Away("no primary there".into())) }
     }
+}
+
+/// The position before the oldest entry that a log holds.
+fn trimmed_to(data: &LogData) -> Position {
+    data.read("", Span::Tail, 1).trimmed_to
 }
 
 fn self_last(back: Option<usize>) -> String {

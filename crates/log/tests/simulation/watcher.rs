@@ -254,8 +254,9 @@ impl Account {
                     .collect();
                 let count = missing.len() as u64;
                 let lost = lost.unwrap_or(u64::MAX);
-                store.stats.exact_gaps += u64::from(certain && archive.deleted.is_empty());
-                let exact = certain && kind != Kind::Filtered && archive.deleted.is_empty();
+                let deleted = !archive.deleted.is_empty() || !archive.put_back.is_empty();
+                store.stats.exact_gaps += u64::from(certain && !deleted);
+                let exact = certain && kind != Kind::Filtered && !deleted;
                 if lost > count || (exact && lost != count) {
                     wrong = Some(format!("P1: a gap of {lost} from {after} to {position} is one of {count}"));
                 }
@@ -293,7 +294,8 @@ impl Account {
         self.needs_snapshot = false;
         self.since.clear();
         self.snapshot_at = Some(position);
-        (state != whole).then(|| format!("P4: a snapshot at {position} says {state}, not {whole}"))
+        (!store.archive.is_state(position, state))
+            .then(|| format!("P4: a snapshot at {position} says {state}, not {whole}"))
     }
 
     fn compacted(&mut self, position: Position, ids: &str, store: &mut Store) -> Option<String> {

@@ -38,6 +38,9 @@ pub(crate) struct Request {
     pub(crate) key: u64,
     /// Events of it that were answered.
     pub(crate) answered: Vec<bool>,
+    /// When it was first sent, and whether it was sent again.
+    pub(crate) asked: Duration,
+    pub(crate) repeated: bool,
 }
 
 /// An acknowledgement that a runner heard.
@@ -45,6 +48,10 @@ pub(crate) struct Ack {
     pub(crate) id: String,
     pub(crate) ingest: usize,
     pub(crate) life: u32,
+    /// When it was first sent, and when the runner heard.
+    pub(crate) asked: Duration,
+    pub(crate) heard: Duration,
+    pub(crate) position: Option<Position>,
 }
 
 /// A gateway: the real hub, and the switch that ends it.
@@ -243,9 +250,12 @@ impl World {
             {
                 store.bad(format!("P3: {id} is acknowledged at {at}, where another one stands"));
             }
-            self.requests[index].answered[done.slot.index as usize] = true;
+            let request = &mut self.requests[index];
+            request.answered[done.slot.index as usize] = true;
             store.stats.acknowledged += 1;
-            self.acks.push(Ack { id, ingest, life: self.ingests[ingest].life });
+            let (life, heard) = (self.ingests[ingest].life, self.began.elapsed());
+            let asked = request.asked;
+            self.acks.push(Ack { id, ingest, life, asked, heard, position });
         }
     }
 

@@ -182,6 +182,21 @@ impl World {
         }
     }
 
+    /// Puts a deletion of the project back that first stood behind the end of a branch.
+    pub(crate) async fn delete_project_again(&mut self, behind: Position) -> Position {
+        self.ids += 1;
+        let event = deletion(None, &format!("d{}", self.ids), 0);
+        self.sync().await;
+        self.number += 1;
+        let again = SessionDeletion { index: 0, session: String::new(), was: vec![behind] };
+        let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
+        let batch = AppendBatch { payload, count: 1, ids: vec![], producers: vec![], deletions: vec![again] };
+        match self.call(Some(batch)).await {
+            Answer::Appended { last, .. } => last,
+            other => panic!("deletion answered {other:?}"),
+        }
+    }
+
     /// Deletes the session of all events, by an event of id `d<N>`.
     pub(crate) async fn delete_session(&mut self) -> Position {
         self.ids += 1;
@@ -228,6 +243,7 @@ impl World {
             incarnation: stored.head.incarnation.clone(),
             from: stored.position,
             to: stored.head.last,
+            deletion: stored.head.newest_project_deletion(),
             version: 1,
             fields: vec![],
             retention: Retention { events, bytes: u64::MAX, age_ms: u64::MAX },

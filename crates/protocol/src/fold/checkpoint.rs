@@ -74,7 +74,7 @@ impl State {
         let mut fields = fields.into_iter().peekable();
         if version == 0 && fields.peek().is_none() {
             let mut state = State::new(StateLimits::default());
-            state.skip_to(position);
+            state.skip(position);
             return Ok(state);
         }
         if !(1..=VERSION_READ_MAX).contains(&version) {
@@ -101,6 +101,8 @@ impl State {
         let names = project.branches.iter().map(|branch| branch.parse().map_err(|_| malformed()));
         state.branches = Branches { forgotten: project.branches_forgotten, names: names.collect::<Result<_, _>>()? };
         state.project = Arc::new(decode_body(project.cells.unwrap_or_default()).ok_or_else(malformed)?);
+        let incomplete = Some(project.incomplete_before).filter(|text| !text.is_empty());
+        state.incomplete_before = incomplete.map(|text| text.parse().map_err(|_| malformed())).transpose()?;
         for wire::LiveSession { session, times } in project.sessions {
             let body = bodies.remove(&session).ok_or_else(|| StateError::Missing(session_field(&session)))?;
             let times = decode_times(times);
@@ -125,6 +127,7 @@ impl State {
             branches: self.branches.names.iter().map(ToString::to_string).collect(),
             branches_forgotten: self.branches.forgotten,
             sessions: sessions.collect(),
+            incomplete_before: self.incomplete_before.map(|position| position.to_string()).unwrap_or_default(),
         };
         project.encode_to_vec().into()
     }

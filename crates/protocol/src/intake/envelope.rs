@@ -8,9 +8,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::cloudevents::CloudEvent;
-use super::ident::{echo, text_of};
+use super::ident::text_of;
 use super::{Fault, Faults, Intake, event, malformed};
 use crate::codes::ErrorCode;
+use crate::echo;
 use crate::limits::SAFE_INTEGER_MAX;
 use crate::wire;
 
@@ -264,7 +265,7 @@ impl Visitor<'_> for KeySeed {
             "producer" => Key::Producer,
             _ => match RESERVED_FIELDS.iter().position(|reserved| *reserved == name) {
                 Some(at) => Key::Reserved(at),
-                None => Key::Unknown(echo(name)),
+                None => Key::Unknown(echo::text(name)),
             },
         })
     }

@@ -11,7 +11,8 @@ use super::{Faults, Intake};
 use crate::codes::ErrorCode;
 use crate::effects::{Subject, effects_of};
 use crate::limits::{
-    DATA_DEPTH_CEILING, EventLimits, NAME_BYTES_MAX, TIME_BYTES_MAX, TRACEPARENT_BYTES_MAX, TYPE_BYTES_MAX,
+    DATA_DEPTH_CEILING, EventLimits, NAME_BYTES_MAX, SENT_BEFORE_MAX_MS, TIME_BYTES_MAX, TRACEPARENT_BYTES_MAX,
+    TYPE_BYTES_MAX,
 };
 use crate::problem::FieldProblem;
 use crate::timestamp;
@@ -81,9 +82,16 @@ pub(super) fn build(
         gap: (kind == "gap").then(|| gap(&data, &json)),
         text: text_span(kind, &data, &json),
         traceparent: trace.unwrap_or_default().to_owned(),
+        sent_ms: draft.text[field::TIME].as_deref().map_or(0, |time| sent_ms(time, intake.received_ms)),
         id: id.into_owned(),
         json: json.into(),
     })
+}
+
+/// When a runner says that it sent an event, as far as that can be: its clock may be wrong, or the event very old.
+fn sent_ms(time: &str, received_ms: u64) -> u64 {
+    let sent = timestamp::parse_rfc3339(time).and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default();
+    sent.clamp(received_ms.saturating_sub(SENT_BEFORE_MAX_MS), received_ms)
 }
 
 fn check_envelope(draft: &Draft<'_>, index: u64, faults: &mut Faults) {

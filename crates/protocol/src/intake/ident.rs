@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sha1_smol::Sha1;
 
 use crate::codes::ErrorCode;
-use crate::limits::{ECHO_BYTES_MAX, NAME_BYTES_MAX, TYPE_BYTES_MAX};
+use crate::limits::{NAME_BYTES_MAX, TYPE_BYTES_MAX};
 use crate::problem::FieldProblem;
 
 /// What is wrong with a name.
@@ -95,12 +95,6 @@ pub(super) fn id_from_producer(id: &str, epoch: u64, seq: u64) -> String {
 /// SHA-1 in hexadecimal: 40 characters. Here it only tells texts apart; nobody's safety rests on it.
 pub(super) fn sha1_hex(text: &str) -> String {
     Sha1::from(text).digest().to_string()
-}
-
-/// As much of a client's text as an answer repeats, without control characters.
-pub(super) fn echo(text: &str) -> String {
-    let end = text.floor_char_boundary(ECHO_BYTES_MAX);
-    text[..end].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A JSON string's text; `None` if this is not a string, or holds half a surrogate pair.

@@ -98,16 +98,20 @@ pub(super) fn is_secret_member(name: &str) -> bool {
     SECRET_MEMBERS.binary_search(&&*folded).is_ok()
 }
 
-/// What is told by its shape.
-pub(super) fn certain() -> Stage {
-    static REGEX: LazyLock<Regex> = LazyLock::new(|| regex(&BUILTIN[..CERTAIN]));
-    Stage { regex: REGEX.clone(), rules: (0..CERTAIN).map(Rule::Builtin).collect() }
+/// What is told by its shape. One for all redactors, so that what it keeps of its automaton is there once.
+pub(super) fn certain() -> &'static Stage {
+    static STAGE: LazyLock<Stage> =
+        LazyLock::new(|| Stage { regex: regex(&BUILTIN[..CERTAIN]), rules: (0..CERTAIN).map(Rule::Builtin).collect() });
+    &STAGE
 }
 
 /// What a word tells. Behind the others, so that a word does not take the first line of a key and leave the rest.
-pub(super) fn by_words() -> Stage {
-    static REGEX: LazyLock<Regex> = LazyLock::new(|| regex(&BUILTIN[CERTAIN..]));
-    Stage { regex: REGEX.clone(), rules: (CERTAIN..BUILTIN_COUNT).map(Rule::Builtin).collect() }
+pub(super) fn by_words() -> &'static Stage {
+    static STAGE: LazyLock<Stage> = LazyLock::new(|| Stage {
+        regex: regex(&BUILTIN[CERTAIN..]),
+        rules: (CERTAIN..BUILTIN_COUNT).map(Rule::Builtin).collect(),
+    });
+    &STAGE
 }
 
 fn regex(rules: &[Builtin]) -> Regex {

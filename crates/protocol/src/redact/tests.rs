@@ -134,6 +134,11 @@ fn own_rules_find_what_they_say() {
     assert_eq!(text(&own(&[("a", "redacted|e")]).expect("good"), "[redacted:jwt] e"), "[redacted:jwt] [redacted:a]");
 }
 
+/// Why this alone cannot be read.
+fn expected_of(pattern: &str) -> RuleFault {
+    own(&[("a", pattern)]).expect_err(pattern).remove(0).1
+}
+
 #[test]
 fn faulty_rules_are_refused_by_their_place() {
     let check = |rules: &[(&str, &str)], expected: &[(usize, RuleFault)]| {
@@ -141,11 +146,25 @@ fn faulty_rules_are_refused_by_their_place() {
     };
     check(&[("Bad", "x"), ("ok", "x"), ("", "x")], &[(0, RuleFault::Name), (2, RuleFault::Name)]);
     check(&[("jwt", "x"), ("a", "x"), ("a", "y")], &[(0, RuleFault::NameTaken), (2, RuleFault::NameTaken)]);
-    check(&[("a", "x*"), ("b", "")], &[(0, RuleFault::Empty), (1, RuleFault::Empty)]);
+    check(&[("a", "x*"), ("b", "")], &[(0, RuleFault::Empty)]);
+    check(&[("a", "x"), ("b", "y*"), ("c", "")], &[(1, RuleFault::Empty)]);
+    check(&[("a", "x"), ("b", "y|")], &[(1, RuleFault::Empty)]);
     check(&[("a", &"x".repeat(513))], &[(0, RuleFault::PatternTooLong(513))]);
     check(&[("a", r"(\w{500}){500}")], &[(0, RuleFault::TooComplex)]);
     // Small as written, but a search of it would take thousands of steps per byte.
     check(&[("a", "[ab]*a[ab]{100}[0-9]|[ab]")], &[(0, RuleFault::TooComplex)]);
+    // Looked at up to the first that is at fault: others cost nothing.
+    let complex = "(?-u)(?:[a-z0-9]{0,40}q){1,6}";
+    check(&[("ok", "x"), ("a", complex), ("b", complex), ("c", "(")], &[(3, expected_of("("))]);
+    check(&[("ok", "x"), ("a", complex), ("b", complex)], &[(1, RuleFault::TooComplex)]);
+    check(&[("ok", "x"), ("a", "("), ("b", ")")], &[(1, expected_of("("))]);
+    // None by itself, but all together.
+    let word = |at: usize| (format!("r{at}"), format!("(?i-u){}{at:x}", "k".repeat(490)));
+    let words: Vec<(String, String)> = (0..16).map(word).collect();
+    let words: Vec<(&str, &str)> = words.iter().map(|(name, pattern)| (&**name, &**pattern)).collect();
+    assert!(words.iter().all(|word| own(&[*word]).is_ok()));
+    let faults = own(&words).map(|_| "taken").expect_err("they are too complex together");
+    assert!(matches!(faults[..], [(1.., RuleFault::TooComplex)]), "{faults:?}");
     for pattern in ["(", r"(a)\1", "(?=a)b", &"(".repeat(200)] {
         let faults = own(&[("a", pattern)]).expect_err(pattern);
         assert!(matches!(&faults[..], [(0, RuleFault::Pattern(why))] if !why.is_empty()), "{pattern}: {faults:?}");

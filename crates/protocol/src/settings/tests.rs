@@ -103,3 +103,38 @@ fn redaction_is_off_unless_it_is_set() {
     let on = Redaction { builtin: Some(true), rules: None };
     assert!(on.redactor().expect("good rules").is_some());
 }
+
+#[test]
+fn nothing_takes_effect_above_the_operators_ceilings() {
+    let ceilings = Ceilings {
+        retention_events: 1_000,
+        retention_bytes: 100_000,
+        retention_age_ms: 60_000,
+        replicas: 1,
+        events_per_second: 500,
+        bytes_per_second: 5_000,
+    };
+    let beyond = json!({
+        "retention": {"events": 1_001, "bytes": 100_001, "age_ms": 60_001},
+        "acknowledgement": {"replicas": 2},
+        "limits": {"events_per_second": 501, "bytes_per_second": 5_001},
+    });
+    let within = json!({
+        "retention": {"events": 1_000, "bytes": 100_000, "age_ms": 60_000},
+        "acknowledgement": {"replicas": 1},
+        "limits": {"events_per_second": 500, "bytes_per_second": 5_000},
+    });
+    let (settings, fields) = change(&Settings::default(), &beyond).expect("sound by itself");
+    assert_eq!(ceilings.clamp(settings.clone()), changed(&Settings::default(), &within));
+    let faults = ceilings.faults(&settings, &fields);
+    let told: Vec<&str> = faults.iter().filter_map(|fault| fault.field.as_deref()).collect();
+    assert_eq!(told, settings.fields());
+    assert!(
+        faults.iter().all(|fault| fault.limit.zip(fault.actual).is_some_and(|(limit, actual)| actual == limit + 1))
+    );
+    let (settings, fields) = change(&settings, &json!({"retention": {"events": 7}})).expect("sound");
+    assert_eq!(ceilings.faults(&settings, &fields), [], "the others are not its fault");
+    let (settings, fields) = change(&Settings::default(), &within).expect("sound");
+    assert_eq!((ceilings.faults(&settings, &fields), ceilings.clamp(settings.clone())), (vec![], settings));
+    assert_eq!(ceilings.clamp(Settings::default()), Settings::default());
+}

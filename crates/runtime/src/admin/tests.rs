@@ -11,8 +11,12 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
-        let subject =
-            Subject { heartbeat: Heartbeat::new(), readiness: Readiness::default(), registry: Registry::new() };
+        let subject = Subject {
+            heartbeat: Heartbeat::new(),
+            readiness: Readiness::default(),
+            registry: Registry::new(),
+            projects: ProjectFigures::default(),
+        };
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.address();
         let admin = Admin::start(listener, subject.clone(), crate::http::guard::Guard::Open).expect("a thread");

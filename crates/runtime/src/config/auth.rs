@@ -19,7 +19,7 @@ mod issuers;
 mod words;
 
 pub use issuers::Issuers;
-pub use words::{Claim, Lifetime, Word, Words};
+pub use words::{Address, Claim, Lifetime, Word, Words};
 
 section! {
     /// Who may come in, and with what rights. Nothing given: everybody, but from this machine only. docs/security.md says
@@ -32,7 +32,7 @@ section! {
         "key_file" => key_file: Option<PathBuf> = None;
         /// Where the issuer publishes its JSON Web Key Set: https, or http to a loopback address. Needs `issuer` and
         /// `audience`.
-        "jwks_url" => jwks_url: Word = Word::default();
+        "jwks_url" => jwks_url: Address = Address::default();
         /// What a token's `iss` must be; empty: anything.
         "issuer" => issuer: Word = Word::default();
         /// Whom a token must be for (`aud`): one of these; empty: anybody.
@@ -46,6 +46,9 @@ section! {
         "claim_scopes" => claim_scopes: Claim = Claim::new("scopes");
         /// What stands before a scope in the token, as in `tidings:read`; words without it are passed over.
         "scope_prefix" => scope_prefix: Word = Word::default();
+        /// What stands before the names of the issuer's users, wherever they are named: as members, to the webhook, in events
+        /// (`to`). Issuers of different names (`issuer`) must have different ones; one of them can be without.
+        "subject_prefix" => subject_prefix: Word = Word::default();
         /// The longest time from a token's `iat` to its `exp`, in milliseconds; tokens that are good for longer are refused.
         /// 0: any.
         "token_lifetime_max_ms" => token_lifetime_max: Lifetime = Lifetime::default();
@@ -54,7 +57,7 @@ section! {
         /// A file that declares API keys, members and settings of projects. Read again when it changes.
         "declared_file" => declared_file: Option<PathBuf> = None;
         /// A service that is asked what a user may do in a project: https, or http to a loopback address.
-        "webhook_url" => webhook_url: Word = Word::default();
+        "webhook_url" => webhook_url: Address = Address::default();
         /// What that service is shown as a bearer token, so that it knows who asks.
         "webhook_secret" => webhook_secret: Option<Secret> = None;
     }
@@ -65,13 +68,14 @@ section! {
 pub struct Issuer {
     secret: Option<Secret>,
     key_file: Option<PathBuf>,
-    jwks_url: Word,
+    jwks_url: Address,
     issuer: Word,
     audience: Words,
     claim_user: Option<Claim>,
     claim_projects: Option<Claim>,
     claim_scopes: Option<Claim>,
     scope_prefix: Word,
+    subject_prefix: Word,
     token_lifetime_max: Lifetime,
 }
 
@@ -108,6 +112,7 @@ impl Issuer {
                 keys,
                 claims: self.claims(),
                 lifetime_max: self.token_lifetime_max.get(),
+                subject_prefix: self.subject_prefix.get().unwrap_or_default().to_owned(),
             };
             (key, issuer)
         })
@@ -161,6 +166,7 @@ impl AuthConfig {
             claim_projects: Some(self.claim_projects.clone()),
             claim_scopes: Some(self.claim_scopes.clone()),
             scope_prefix: self.scope_prefix.clone(),
+            subject_prefix: self.subject_prefix.clone(),
             token_lifetime_max: self.token_lifetime_max,
         }
     }
@@ -203,6 +209,7 @@ impl AuthConfig {
                 ("auth.claim_projects", self.claim_projects != plain.claim_projects),
                 ("auth.claim_scopes", self.claim_scopes != plain.claim_scopes),
                 ("auth.scope_prefix", self.scope_prefix != plain.scope_prefix),
+                ("auth.subject_prefix", self.subject_prefix != plain.subject_prefix),
                 ("auth.token_lifetime_max_ms", self.token_lifetime_max != plain.token_lifetime_max),
             ];
             let message = "verifies nothing by itself: give auth.secret, auth.key_file or auth.jwks_url, too";
@@ -253,6 +260,7 @@ fn place(places: &[(&'static str, Option<usize>)], field: &str, message: String)
             let key = match rest {
                 ".issuer" => "issuer",
                 ".audience" => "audience",
+                ".subject_prefix" => "subject_prefix",
                 _ => key,
             };
             match at {
@@ -268,6 +276,7 @@ fn flat_key(key: &str) -> &'static str {
     match key {
         "issuer" => "auth.issuer",
         "audience" => "auth.audience",
+        "subject_prefix" => "auth.subject_prefix",
         "key_file" => "auth.key_file",
         "jwks_url" => "auth.jwks_url",
         _ => "auth.secret",

@@ -65,6 +65,11 @@ pub(super) fn whole(config: &Config, origins: &BTreeMap<&'static str, Origin>) -
             refuse(key, "leaves nothing of drain_ms to close connections in".into());
         }
     }
+    if gateway.presence_round.saturating_mul(3) > gateway.presence_lease {
+        let lease_ms = gateway.presence_lease.as_millis();
+        let why = format!("must be at most a third of gateway.presence_lease_ms = {lease_ms}");
+        refuse("gateway.presence_round_ms", why);
+    }
     for (key, part) in
         [("gateway.ring_bytes_max", gateway.ring_bytes_max), ("gateway.pages_bytes_max", gateway.pages_bytes_max)]
     {

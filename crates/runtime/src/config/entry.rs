@@ -7,6 +7,17 @@ use crate::http::entry::EntrySettings;
 use crate::http::guard::Guard;
 use crate::http::tls::TlsFiles;
 
+/// So many percent of them, and never none.
+fn part(connections: usize, percent: usize) -> usize {
+    (connections.saturating_mul(percent) / 100).max(1)
+}
+
+/// What one client has of so many connections in a second and at once.
+fn client_accepts((rate, burst): (u64, u64), percent: usize) -> (u64, u64) {
+    let part = |accepts: u64| (accepts.saturating_mul(percent as u64) / 100).max(1);
+    (part(rate), part(burst))
+}
+
 impl Config {
     /// How connections come in to a gateway, or to both services on one listener.
     pub fn gateway_entry(&self) -> EntrySettings {
@@ -27,8 +38,13 @@ impl Config {
             },
             admission: AdmissionSettings {
                 connections_max: gateway.connections_max,
+                client_connections_max: part(gateway.connections_max, gateway.client_connections_percent),
                 accepts_per_second: gateway.accepts_per_second,
                 accepts_burst: gateway.accepts_burst,
+                client_accepts: client_accepts(
+                    (gateway.accepts_per_second, gateway.accepts_burst),
+                    gateway.client_connections_percent,
+                ),
                 delay_max: gateway.accept_delay_max,
                 resident_bytes_max: gateway.resident_bytes_max,
             },
@@ -55,8 +71,13 @@ impl Config {
             },
             admission: AdmissionSettings {
                 connections_max: ingest.connections_max,
+                client_connections_max: part(ingest.connections_max, ingest.client_connections_percent),
                 accepts_per_second: ingest.accepts_per_second,
                 accepts_burst: ingest.accepts_burst,
+                client_accepts: client_accepts(
+                    (ingest.accepts_per_second, ingest.accepts_burst),
+                    ingest.client_connections_percent,
+                ),
                 delay_max: ingest.accept_delay_max,
                 resident_bytes_max: ingest.resident_bytes_max,
             },

@@ -46,7 +46,9 @@ impl RedisConfig {
             ("redis.sentinel_username", !self.sentinel_username.is_empty()),
             ("redis.sentinel_password", !self.sentinel_password.is_empty()),
         ] {
-            if given && !settings.is_sentinel() {
+            if given && settings.is_cluster() {
+                faults.push((key, "a cluster has no sentinels: redis.url names nodes of one".into()));
+            } else if given && !settings.is_sentinel() {
                 faults.push((key, "redis.url names no sentinels: expected redis+sentinel://...".into()));
             }
         }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tidings_broker::{DedupeWindow, Retention, Wait};
 use tidings_limits::Rate;
 use tidings_protocol::limits::{self, EventLimits};
+use tidings_protocol::settings::Ceilings;
 
+use super::auth::Address;
 use super::section::section;
 use super::value::{ForwardedHeader, KeyPrefix, LogFilter, LogFormat, Networks, Origins, Password, RedisUrl};
 use super::{descriptors, memory};
@@ -60,6 +62,10 @@ section! {
         /// Connections open at once. Whoever comes beyond it is answered `busy`, and when to come back.
         "connections_max" => connections_max: usize = descriptors::connections(),
             noted "65,536, or three quarters of the descriptors that the process may have", within 1..=1 << 24;
+        /// How much of that, and of the rate below, one client address (with IPv6 one network of 64 bits) may have, in
+        /// percent; it is answered `busy` beyond it. Trusted proxies have no such bound, and behind the PROXY protocol the
+        /// rate has none. Behind a balancer that is neither, all clients are one address.
+        "client_connections_percent" => client_connections_percent: usize = 50, within 1..=100;
         /// Connections that are taken in a second. Whoever comes faster is answered `busy`, and when to come back.
         "accepts_per_second" => accepts_per_second: u64 = 2_000, within 1..=1_000_000;
         /// Connections that are taken at once after a quiet time.
@@ -78,6 +84,11 @@ section! {
         "pages_bytes_max" => pages_bytes_max: usize = 64 * MIB, within 512 * 1024..=1 << 40;
         /// How long a project without viewers stays warm.
         "linger_ms" => linger: Duration = ms(30_000), within 0..=3_600_000;
+        /// How long the viewers of a gateway that died are still shown as present.
+        "presence_lease_ms" => presence_lease: Duration = ms(15_000), within 1_000..=600_000;
+        /// How often a gateway looks who is present elsewhere, in projects where a viewer asked for it. A third of the lease at
+        /// most.
+        "presence_round_ms" => presence_round: Duration = ms(2_000), within 100..=200_000;
         /// How often a quiet project is compared with its log, in case a message was lost.
         "tail_check_ms" => tail_check: Duration = ms(5_000), within 100..=600_000;
         /// How often connections are pinged. Below the time after which proxies close idle ones.
@@ -117,6 +128,10 @@ section! {
         /// Connections open at once. Whoever comes beyond it is answered `busy`, and when to come back.
         "connections_max" => connections_max: usize = descriptors::connections(),
             noted "65,536, or three quarters of the descriptors that the process may have", within 1..=1 << 24;
+        /// How much of that, and of the rate below, one client address (with IPv6 one network of 64 bits) may have, in
+        /// percent; it is answered `busy` beyond it. Trusted proxies have no such bound, and behind the PROXY protocol the
+        /// rate has none. Behind a balancer that is neither, all clients are one address.
+        "client_connections_percent" => client_connections_percent: usize = 50, within 1..=100;
         /// Connections that are taken in a second. Whoever comes faster is answered `busy`, and when to come back.
         "accepts_per_second" => accepts_per_second: u64 = 2_000, within 1..=1_000_000;
         /// Connections that are taken at once after a quiet time.
@@ -146,7 +161,8 @@ section! {
     /// The store that all services share.
     "redis" => RedisConfig {
         /// Where Redis is: `redis://user:password@host:6379/0`, or the sentinels that know and the name by which they know it:
-        /// `redis+sentinel://user:password@host:26379,host:26379/name/0`. `rediss` instead of `redis`: by TLS.
+        /// `redis+sentinel://user:password@host:26379,host:26379/name/0`, or some nodes of a cluster:
+        /// `redis+cluster://user:password@host:6379,host:6379`. `rediss` instead of `redis`: by TLS.
         "url" => url: RedisUrl = RedisUrl::default();
         /// The account at the sentinels; empty: the default user. The one in the URL is that at Redis.
         "sentinel_username" => sentinel_username: String = String::new();
@@ -179,6 +195,12 @@ section! {
         "retention_bytes" => retention_bytes: u64 = 64 << 20, within 64 * 1024..=1 << 46;
         /// How long a project's log keeps an event.
         "retention_age_ms" => retention_age: Duration = ms(24 * 3_600_000), within 1_000..=1 << 40;
+        /// Events that a project's own settings may have its log keep at most. No ceiling lies below the service's own value.
+        "retention_events_max" => retention_events_max: u64 = 10_000_000, within 1..=1 << 40;
+        /// Encoded bytes that a project's own settings may have its log keep at most.
+        "retention_bytes_max" => retention_bytes_max: u64 = 4 << 30, within 64 * 1024..=1 << 46;
+        /// How long a project's own settings may have its log keep an event at most.
+        "retention_age_max_ms" => retention_age_max: Duration = ms(90 * 24 * 3_600_000), within 1_000..=1 << 40;
         /// Percent of Redis' `maxmemory`: above it, projects that hold more than their share are trimmed and refused first.
         "memory_watermark_percent" => memory_watermark_percent: u64 = 85, within 10..=100;
         /// How long an event's id is remembered, so that sending it again is harmless.
@@ -187,6 +209,8 @@ section! {
         "dedupe_ids" => dedupe_ids: u64 = 200_000, within 0..=10_000_000;
         /// How many replicas of Redis must have what is acknowledged; 0: none.
         "wait_replicas" => wait_replicas: u64 = 0, within 0..=10;
+        /// How many replicas a project's own settings may ask for at most.
+        "wait_replicas_max" => wait_replicas_max: u64 = 3, within 0..=5;
         /// How long one try waits for them. An event that too few of them have at its deadline is answered `outcome_unknown`.
         "wait_timeout_ms" => wait_timeout: Duration = ms(1_000), within 1..=60_000;
     }
@@ -211,17 +235,24 @@ section! {
         "project_events_per_second" => project_events_per_second: u64 = 50_000, within 1..=1_000_000;
         /// Bytes of events that a project takes in a second, as they are stored, unless its settings say otherwise.
         "project_bytes_per_second" => project_bytes_per_second: u64 = 64 << 20, within 1_024..=1 << 30;
+        /// Events in a second that a project's own settings may allow at most. No ceiling lies below the service's own value.
+        "project_events_per_second_max" => project_events_per_second_max: u64 = 200_000, within 1..=1_000_000;
+        /// Bytes of events in a second that a project's own settings may allow at most.
+        "project_bytes_per_second_max" => project_bytes_per_second_max: u64 = 256 << 20, within 1_024..=1 << 30;
         /// Events that an API key may publish in a second, unless it has a limit of its own.
         "key_events_per_second" => key_events_per_second: u64 = 50_000, within 1..=1_000_000;
         /// Bytes of events that an API key may publish in a second, unless it has a limit of its own.
         "key_bytes_per_second" => key_bytes_per_second: u64 = 64 << 20, within 1_024..=1 << 30;
-        /// Requests to gateways, connections included, that a user or an API key may make in a second; where nobody shows a
-        /// credential, a client's address.
+        /// Requests to gateways, connections included, and to ingests with the scope `admin`, that a user or an API key may
+        /// make in a second; where nobody shows a credential, a client's address.
         "requests_per_second" => requests_per_second: u64 = 10_000, within 1..=1_000_000;
         /// Messages that a WebSocket's client may send in a second. Whoever sends more is closed with 4203.
         "messages_per_second" => messages_per_second: u64 = 200, within 1..=1_000_000;
         /// WebSockets and streams of server-sent events that one of them may have open, over all gateways.
         "user_connections_max" => user_connections_max: u64 = 20_000, within 1..=1 << 24;
+        /// Services of a kind that are expected to share these limits: while Redis is away each lets one part in so many
+        /// through, and at least one.
+        "services_expected" => services_expected: u64 = 2, within 1..=10_000;
         /// How long the connections of a gateway that died count.
         "connections_lease_ms" => connections_lease: Duration = ms(15_000), within 1_000..=600_000;
     }
@@ -234,6 +265,18 @@ section! {
         "log_format" => log_format: LogFormat = LogFormat::default();
         /// Which log lines are written: a level, or levels by target, as in `info,tidings_gateway=debug`.
         "log_filter" => log_filter: LogFilter = LogFilter::default();
+        /// Where traces are sent: the address of an OpenTelemetry collector that takes OTLP over HTTP, as in
+        /// `http://collector:4318`. Empty: nowhere.
+        "otlp_url" => otlp_url: Address = Address::default();
+        /// Of requests that bring no `traceparent`, so many in a thousand begin a trace. Those that bring one are traced if
+        /// it says so.
+        "trace_permille" => trace_permille: usize = 0, within 0..=1_000;
+        /// Of what brings a `traceparent` that says that it is sampled, so much is traced in a second, in each process: a
+        /// request, the events of one, and an entry that is delivered count for one each.
+        "traces_per_second" => traces_per_second: u64 = 100, within 1..=1_000_000;
+        /// So many projects, the busiest ones, are told apart by name at `/metrics/projects` on the admin port, to whoever
+        /// reaches it. 0: no names, all projects together.
+        "projects_shown" => projects_shown: usize = 50, within 0..=1_000;
     }
 }
 
@@ -273,6 +316,22 @@ impl ProjectsConfig {
         (replicas > 0).then_some(Wait { replicas, timeout_ms })
     }
 
+    /// What projects may set for themselves at most: never less than the service's own values.
+    pub fn ceilings(&self, limits: &LimitsConfig) -> Ceilings {
+        let own = self.retention();
+        let age_ms = u64::try_from(self.retention_age_max.as_millis()).unwrap_or(u64::MAX);
+        let replicas = self.wait_replicas_max.max(self.wait_replicas);
+        let events_per_second = limits.project_events_per_second_max.max(limits.project_events_per_second);
+        Ceilings {
+            retention_events: self.retention_events_max.max(own.events),
+            retention_bytes: self.retention_bytes_max.max(own.bytes),
+            retention_age_ms: age_ms.max(own.age_ms),
+            replicas: u8::try_from(replicas).unwrap_or(u8::MAX),
+            events_per_second: u32::try_from(events_per_second).unwrap_or(u32::MAX),
+            bytes_per_second: limits.project_bytes_per_second_max.max(limits.project_bytes_per_second),
+        }
+    }
+
     /// How long and how many ids are remembered.
     pub fn dedupe_window(&self) -> DedupeWindow {
         DedupeWindow { ms: u64::try_from(self.dedupe.as_millis()).unwrap_or(u64::MAX), ids: self.dedupe_ids }
@@ -297,6 +356,7 @@ impl LimitsConfig {
                 requests: rate(self.requests_per_second),
                 ..tidings_limits::Rates::default()
             },
+            holders_expected: u32::try_from(self.services_expected).unwrap_or(u32::MAX),
             user_connections_max: u32::try_from(self.user_connections_max).unwrap_or(u32::MAX),
             connections_ttl: self.connections_lease,
             messages: rate(self.messages_per_second),

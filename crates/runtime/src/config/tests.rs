@@ -95,6 +95,7 @@ fn each_fault_says_what_would_be_right() {
     check_fault("[gateway]\norigins = [\"example.com\"]", "gateway.origins", "an origin as in");
     check_fault("[gateway]\nadmin_listen = \"127.0.0.1:8000\"", "gateway.admin_listen", "the service itself");
     check_fault("[gateway]\ndrain_ms = 500\ndrain_notice_ms = 500", "gateway.drain_notice_ms", "drain_ms");
+    check_fault("[gateway]\npresence_lease_ms = 3000", "gateway.presence_round_ms", "a third of");
     check_fault(
         "[gateway]\nmemory_bytes_max = 67108864\nring_bytes_max = 67108865",
         "gateway.ring_bytes_max",
@@ -115,6 +116,12 @@ fn each_fault_says_what_would_be_right() {
     check_fault("[redis]\nurl = \"rediss://h\"\ntls_ca_file = \"no-such.pem\"", "redis.tls_ca_file", "no-such.pem");
     check_fault("[redis]\nsentinel_password = \"s\"", "redis.sentinel_password", "names no sentinels");
     check_fault("[redis]\nurl = \"redis://h/x\"", "redis.url", "database");
+    check_fault("[redis]\nurl = \"redis+cluster://h1,h2/1\"", "redis.url", "database 0 alone");
+    check_fault(
+        "[redis]\nurl = \"redis+cluster://h1,h2\"\nsentinel_username = \"s\"",
+        "redis.sentinel_username",
+        "a cluster has no sentinels",
+    );
     check_fault("[redis]\nprefix = \"a{b}\"", "redis.prefix", "letters");
     check_fault("[telemetry]\nlog_format = \"xml\"", "telemetry.log_format", "auto, json or text");
     check_fault("[telemetry]\nlog_filter = \"a=b=c\"", "telemetry.log_filter", "level");

@@ -2,6 +2,7 @@
 //! its first request is answered 503 with the time to come back at, spread so that a whole fleet does not come back
 //! together. When even those are too many, connections are closed without a word.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +20,10 @@ use tidings_limits::{Decision, Metrics as LimitsMetrics, Rate, Settings as Limit
 use tidings_protocol::codes::ErrorCode;
 use tokio::time::Instant;
 
+use super::buckets::Buckets;
+use super::client::ClientAddress;
 use super::problem::Refused;
+use super::shares::{Share, Shares};
 
 /// Connections that are being told to come back later, at most.
 const REFUSALS_MAX: usize = 4_096;
@@ -42,10 +46,14 @@ const DISCARD_TIME_MAX: Duration = Duration::from_millis(500);
 pub struct AdmissionSettings {
     /// Open at once, upgraded ones too.
     pub connections_max: usize,
+    /// Of one client address (of a network of 64 bits, with IPv6) at once.
+    pub client_connections_max: usize,
     /// In a second.
     pub accepts_per_second: u64,
     /// At once after a quiet time.
     pub accepts_burst: u64,
+    /// Of one client address in a second, and at once after a quiet time. As many as of all: they have no bound of their own.
+    pub client_accepts: (u64, u64),
     /// The longest time that anybody is told to stay away.
     pub delay_max: Duration,
     /// Memory of this process above which nobody new is taken, in bytes.
@@ -57,8 +65,10 @@ impl Default for AdmissionSettings {
     fn default() -> AdmissionSettings {
         AdmissionSettings {
             connections_max: usize::MAX,
+            client_connections_max: usize::MAX,
             accepts_per_second: 1_000_000,
             accepts_burst: 1_000_000,
+            client_accepts: (1_000_000, 1_000_000),
             delay_max: Duration::from_secs(30),
             resident_bytes_max: usize::MAX,
         }
@@ -71,6 +81,7 @@ pub(super) struct AdmissionMetrics {
     open: IntGauge,
     rate: IntCounter,
     connections: IntCounter,
+    client: IntCounter,
     memory: IntCounter,
     silent: IntCounter,
 }
@@ -89,6 +100,7 @@ impl AdmissionMetrics {
             open,
             rate: of("rate"),
             connections: of("connections"),
+            client: of("client"),
             memory: of("memory"),
             silent: of("refusals"),
         })
@@ -100,8 +112,13 @@ impl AdmissionMetrics {
 pub(super) struct Admission {
     settings: AdmissionSettings,
     rate: AcceptLimit,
+    /// Of each client, drawn from before the rate of all; none: one client may have that alone.
+    client_rates: Option<Buckets<IpAddr>>,
     open: Arc<Count>,
+    shares: Shares,
     refusals: Arc<Count>,
+    refusals_max: usize,
+    refusal_shares: Shares,
     memory: Resident,
     metrics: AdmissionMetrics,
 }
@@ -131,9 +148,16 @@ impl Admission {
             accept_delay_max: settings.delay_max,
             ..LimitsSettings::default()
         };
+        let (client_rate, client_burst) = settings.client_accepts;
+        let is_bounded = client_rate < settings.accepts_per_second || client_burst < settings.accepts_burst;
+        let refusals_max = REFUSALS_MAX.min(settings.connections_max.div_ceil(REFUSALS_PART));
         Admission {
+            client_rates: is_bounded.then(|| Buckets::new(Rate::per_second(client_rate, client_burst))),
+            refusal_shares: Shares::new(refusals_max.min(settings.client_connections_max.div_ceil(REFUSALS_PART))),
+            refusals_max,
             // Counted here, by listener, and not once more among the shared limits.
             rate: AcceptLimit::new(&limits, LimitsMetrics::default()),
+            shares: Shares::new(settings.client_connections_max),
             settings,
             open: Arc::default(),
             refusals: Arc::default(),
@@ -142,21 +166,39 @@ impl Admission {
         }
     }
 
-    /// Judges one more connection. Never waits.
-    pub(super) fn admit(&self) -> Admitted {
-        let refusal = match self.judge() {
-            Ok(place) => return Admitted::Yes(place),
-            Err(refusal) => refusal,
+    /// Judges one more connection, of this client if that is known yet. Never waits.
+    pub(super) fn admit(&self, client: Option<ClientAddress>) -> Admitted {
+        match self.judge(client) {
+            Ok(place) => Admitted::Yes(place),
+            Err(refusal) => self.refuse(refusal, client),
+        }
+    }
+
+    /// Judges a connection that has a place once more, when it is known whose it is. Never waits.
+    pub(super) fn admit_client(&self, mut place: Place, client: ClientAddress) -> Admitted {
+        let Some(share) = self.shares.take(client) else {
+            self.metrics.client.inc();
+            drop(place);
+            return self.refuse(self.full("there are as many connections of one address as may be"), Some(client));
         };
-        let most = REFUSALS_MAX.min(self.settings.connections_max.div_ceil(REFUSALS_PART));
-        if let Some(place) = Place::take(&self.refusals, most, None) {
+        place.share = Some(share);
+        Admitted::Yes(place)
+    }
+
+    fn refuse(&self, refusal: Refusal, client: Option<ClientAddress>) -> Admitted {
+        let share = client.map(|client| self.refusal_shares.take(client));
+        // One client's refusals leave places for those of others.
+        if let None | Some(Some(_)) = share
+            && let Some(mut place) = Place::take(&self.refusals, self.refusals_max, None)
+        {
+            place.share = share.flatten();
             return Admitted::No(place, refusal);
         }
         self.metrics.silent.inc();
         Admitted::Closed
     }
 
-    fn judge(&self) -> Result<Place, Refusal> {
+    fn judge(&self, client: Option<ClientAddress>) -> Result<Place, Refusal> {
         let Some(place) = Place::take(&self.open, self.settings.connections_max, Some(self.metrics.open.clone()))
         else {
             self.metrics.connections.inc();
@@ -165,6 +207,13 @@ impl Admission {
         if self.memory.bytes() > self.settings.resident_bytes_max as u64 {
             self.metrics.memory.inc();
             return Err(self.full("the service is short of memory"));
+        }
+        // ORDER: before the rate of all, or one client alone could take it from everybody.
+        if let (Some(client), Some(rates)) = (client, &self.client_rates)
+            && !rates.draw(&client.network())
+        {
+            self.metrics.client.inc();
+            return Err(self.full("too many connections of one address at once"));
         }
         let decision = self.rate.admit();
         match decision {
@@ -192,6 +241,7 @@ struct Count(AtomicU64);
 pub(super) struct Place {
     count: Arc<Count>,
     gauge: Option<IntGauge>,
+    share: Option<Share>,
 }
 
 impl Place {
@@ -204,7 +254,7 @@ impl Place {
         if let Some(gauge) = &gauge {
             gauge.inc();
         }
-        Some(Place { count: count.clone(), gauge })
+        Some(Place { count: count.clone(), gauge, share: None })
     }
 }
 
@@ -288,17 +338,17 @@ mod tests {
     #[test]
     fn places_are_given_back() {
         let admission = admission(AdmissionSettings { connections_max: 2, ..AdmissionSettings::default() });
-        let Admitted::Yes(first) = admission.admit() else { panic!("there are places") };
-        let Admitted::Yes(_second) = admission.admit() else { panic!("there are places") };
-        let Admitted::No(refused, refusal) = admission.admit() else { panic!("it is full") };
+        let Admitted::Yes(first) = admission.admit(None) else { panic!("there are places") };
+        let Admitted::Yes(_second) = admission.admit(None) else { panic!("there are places") };
+        let Admitted::No(refused, refusal) = admission.admit(None) else { panic!("it is full") };
         assert!(FULL_DELAY.contains(&refusal.retry_after_seconds), "{refusal:?}");
         // One refusal is being told, which is as many as may be here.
-        assert!(matches!(admission.admit(), Admitted::Closed));
+        assert!(matches!(admission.admit(None), Admitted::Closed));
         drop(refused);
-        assert!(matches!(admission.admit(), Admitted::No(..)));
+        assert!(matches!(admission.admit(None), Admitted::No(..)));
         assert_eq!(admission.metrics.open.get(), 2);
         drop(first);
-        assert!(matches!(admission.admit(), Admitted::Yes(_)));
+        assert!(matches!(admission.admit(None), Admitted::Yes(_)));
         assert_eq!((admission.metrics.connections.get(), admission.metrics.silent.get()), (3, 1));
     }
 
@@ -306,7 +356,7 @@ mod tests {
     fn whoever_comes_too_fast_is_told_when_to_come_back() {
         let settings = AdmissionSettings { accepts_per_second: 1, accepts_burst: 3, ..AdmissionSettings::default() };
         let admission = admission(settings);
-        let admitted: Vec<Admitted> = (0..40).map(|_| admission.admit()).collect();
+        let admitted: Vec<Admitted> = (0..40).map(|_| admission.admit(None)).collect();
         let taken = admitted.iter().filter(|admitted| matches!(admitted, Admitted::Yes(_))).count();
         assert!((3..=4).contains(&taken), "{taken}");
         let delays: Vec<u32> = admitted
@@ -327,11 +377,56 @@ mod tests {
     }
 
     #[test]
+    fn one_client_leaves_places_for_others() {
+        let admission = admission(AdmissionSettings {
+            connections_max: 3,
+            client_connections_max: 2,
+            ..AdmissionSettings::default()
+        });
+        let come = |address: &str| match admission.admit(None) {
+            Admitted::Yes(place) => admission.admit_client(place, ClientAddress(address.parse().expect("an address"))),
+            other => other,
+        };
+        let Admitted::Yes(first) = come("192.0.2.1") else { panic!("it has none") };
+        let Admitted::Yes(_second) = come("192.0.2.1") else { panic!("it has one") };
+        let Admitted::No(..) = come("192.0.2.1") else { panic!("it has two") };
+        assert_eq!((admission.metrics.client.get(), admission.metrics.open.get()), (1, 2), "it took no place");
+        let Admitted::Yes(_other) = come("192.0.2.2") else { panic!("there is a place") };
+        drop(first);
+        assert!(matches!(come("192.0.2.1"), Admitted::Yes(_)));
+    }
+
+    #[test]
+    fn one_client_leaves_others_their_part_of_the_rate_and_of_the_refusals() {
+        let admission = admission(AdmissionSettings {
+            connections_max: 160,
+            client_connections_max: 80,
+            accepts_per_second: 1,
+            accepts_burst: 20,
+            client_accepts: (1, 10),
+            ..AdmissionSettings::default()
+        });
+        let come = |address: &str| admission.admit(Some(ClientAddress(address.parse().expect("an address"))));
+        let storm: Vec<Admitted> = (0..100).map(|at| come(&format!("2001:db8::{at:x}"))).collect();
+        let taken = storm.iter().filter(|admitted| matches!(admitted, Admitted::Yes(_))).count();
+        assert!((10..=11).contains(&taken), "{taken}");
+        let told = storm.iter().filter(|admitted| matches!(admitted, Admitted::No(..))).count();
+        assert_eq!(told, 20, "half of the forty that may be told");
+        let others: Vec<Admitted> = (0..4).map(|_| come("192.0.2.1")).collect();
+        assert!(others.iter().all(|admitted| matches!(admitted, Admitted::Yes(_))), "{others:?}");
+        let rest: Vec<Admitted> = (2..42).map(|at| come(&format!("192.0.2.{at}"))).collect();
+        let told = rest.iter().filter(|admitted| matches!(admitted, Admitted::No(..))).count();
+        assert_eq!(told, 20, "the other half");
+        drop((storm, others, rest));
+        assert!(matches!(admission.refuse(admission.full("full"), None), Admitted::No(..)), "they are given back");
+    }
+
+    #[test]
     fn nobody_is_taken_above_the_bound_on_memory() {
         assert!(resident_bytes() > 1024 * 1024);
         let admission =
             admission(AdmissionSettings { resident_bytes_max: 1024 * 1024, ..AdmissionSettings::default() });
-        assert!(matches!(admission.admit(), Admitted::No(..)));
+        assert!(matches!(admission.admit(None), Admitted::No(..)));
         assert_eq!((admission.metrics.memory.get(), admission.metrics.open.get()), (1, 0));
     }
 }

@@ -1,7 +1,7 @@
 //! Who is behind the proxies. What a proxy says is believed only of proxies that the operator named; everybody else can
 //! write the same header.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -13,6 +13,17 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// who stands before them. For logs and limits; it proves nothing. Every request carries it as an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// Whose requests and connections count together: an address of IPv4, a network of 64 bits of IPv6, since who has one
+    /// of these has as many addresses as it likes.
+    pub fn network(self) -> IpAddr {
+        match self.0 {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address @ IpAddr::V4(_) => address,
+        }
+    }
+}
 
 /// Which proxies are believed, and where they write.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +128,16 @@ mod tests {
         }
         let client = proxies.client(SocketAddr::new(source.parse().expect("an address"), 1), &headers);
         assert_eq!(client.0.to_string(), expected, "{source} {lines:?}");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let check = |address: &str, expected: &str| {
+            let client = ClientAddress(address.parse().expect("an address"));
+            assert_eq!(client.network().to_string(), expected);
+        };
+        check("192.0.2.7", "192.0.2.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, AdmissionMetrics, AdmissionSettings, Place};
-use super::client::Proxies;
+use super::admission::{Admission, AdmissionMetrics, AdmissionSettings, Admitted, Place, Refusal};
+use super::client::{ClientAddress, Proxies};
 use super::guard::Guard;
 use super::proxy_protocol;
 use super::socket::Socket;
@@ -71,6 +71,16 @@ impl EntryMetrics {
     }
 }
 
+/// A connection that came in.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) socket: Socket,
+    /// Where it came from: the peer, or the client that a PROXY header names.
+    pub(super) source: SocketAddr,
+    /// It is told to come back later, and why.
+    pub(super) refusal: Option<Refusal>,
+}
+
 /// A listener's entry.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -102,20 +112,37 @@ impl Entry {
         }
     }
 
-    /// Takes a connection in; it holds `place` as long as it lives. Also tells where it came from: the peer, or the client
-    /// that a PROXY header names. None: it did not come in, which is counted.
+    /// Judges one more connection. Never waits.
+    pub(super) fn admit(&self, peer: SocketAddr) -> Admitted {
+        let is_client = !self.proxies.proxy_protocol && !self.proxies.trusts(peer.ip());
+        self.admission.admit(is_client.then(|| ClientAddress(peer.ip().to_canonical())))
+    }
+
+    /// Takes a connection in; it holds `place` as long as it lives, or one of those who are told to come back, if its
+    /// client has too many. None: it did not come in, which is counted.
     pub(super) async fn take(
         &self,
         mut socket: TcpStream,
         peer: SocketAddr,
         place: Place,
-    ) -> Option<(Socket, SocketAddr)> {
+        refusal: Option<Refusal>,
+    ) -> Option<Taken> {
         let source = if self.proxies.proxy_protocol { self.proxy_header(&mut socket, peer).await? } else { peer };
+        // Over a trusted proxy's own connections come requests of many clients.
+        let (place, refusal) = if refusal.is_some() || self.proxies.trusts(source.ip()) {
+            (place, refusal)
+        } else {
+            match self.admission.admit_client(place, ClientAddress(source.ip().to_canonical())) {
+                Admitted::Yes(place) => (place, None),
+                Admitted::No(place, refusal) => (place, Some(refusal)),
+                Admitted::Closed => return None,
+            }
+        };
         let socket = match &self.tls {
             Some(tls) => Socket::encrypted(tls.accept(socket).await?, place),
             None => Socket::plain(socket, place),
         };
-        Some((socket, source))
+        Some(Taken { socket, source, refusal })
     }
 
     async fn proxy_header(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::echo;
 use tidings_protocol::problem::{PROBLEM_MEDIA_TYPE, Problem};
 
 /// A refusal: the error side of every handler. `?` turns a [`Problem`] into it.
@@ -69,12 +70,12 @@ impl IntoResponse for Refused {
 
 /// The answer to a path that no service has.
 pub(super) async fn no_route(uri: Uri) -> Refused {
-    Refused::new(ErrorCode::NotFound, format!("there is nothing at {}", shown(uri.path())))
+    Refused::new(ErrorCode::NotFound, format!("there is nothing at {}", echo::text(uri.path())))
 }
 
 /// The answer to a method that a path does not have; `Allow` is added by the router.
 pub(super) async fn no_method(method: Method, uri: Uri) -> Refused {
-    let detail = format!("{} does not take {}", shown(uri.path()), shown(method.as_str()));
+    let detail = format!("{} does not take {}", echo::text(uri.path()), echo::text(method.as_str()));
     Refused::new(ErrorCode::MethodNotAllowed, detail)
 }
 
@@ -92,9 +93,4 @@ pub(super) async fn in_place_of_panics(request: Request, next: Next) -> Response
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
-}
-
-/// As much of a client's own text as an answer repeats.
-fn shown(text: &str) -> &str {
-    &text[..text.floor_char_boundary(tidings_protocol::limits::ECHO_BYTES_MAX)]
 }

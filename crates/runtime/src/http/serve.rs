@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Version;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use prometheus::{IntCounter, IntGauge, Registry};
@@ -20,11 +21,14 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::admission::{Admitted, Place, Refusal, last_answer};
-use super::entry::{Entry, EntryMetrics, EntrySettings};
+use super::entry::{Entry, EntryMetrics, EntrySettings, Taken};
+use super::idleness::Idleness;
 use super::patience::{Patient, watched};
+use super::requests::RequestMetrics;
 use super::stream::PatientStream;
 use super::tls::TlsError;
-use super::{Listener, Peer};
+use super::{Accepted, Listener, Peer};
+use crate::service::Service;
 
 /// How long a new connection has for its first request's head, whatever protocol it speaks.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
@@ -33,7 +37,8 @@ const FIRST_REQUEST: Duration = Duration::from_secs(10);
 const REFUSED_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long an HTTP/1 connection has for each further head. The parser's clock also runs while nothing is sent, so this
-/// is how long an idle connection is kept, too: longer than common clients keep theirs.
+/// is how long an idle connection is kept, too: longer than common clients keep theirs. An HTTP/2 connection without an
+/// open stream is kept as long.
 const NEXT_REQUEST: Duration = Duration::from_secs(90);
 
 /// How long a connection that was just accepted may still bring its first request once connections are asked to finish.
@@ -72,6 +77,7 @@ pub struct ServerMetrics {
     open: IntGauge,
     accept_errors: IntCounter,
     timeouts: IntCounter,
+    requests: RequestMetrics,
     entry: EntryMetrics,
 }
 
@@ -86,6 +92,7 @@ impl ServerMetrics {
                 "tidings_http_first_request_timeouts_total",
                 "Connections closed because their first request did not arrive in time.",
             )?,
+            requests: RequestMetrics::register(registry)?,
             entry: EntryMetrics::register(registry)?,
         };
         registry.register(Box::new(metrics.accepted.clone()))?;
@@ -93,6 +100,13 @@ impl ServerMetrics {
         registry.register(Box::new(metrics.accept_errors.clone()))?;
         registry.register(Box::new(metrics.timeouts.clone()))?;
         Ok(metrics)
+    }
+
+    /// The listener serves these: the times of their routes are there from the start.
+    pub fn expect_routes(&self, services: &[Arc<dyn Service>]) {
+        for service in services {
+            self.requests.expect(service.openapi().paths.paths.keys().map(String::as_str));
+        }
     }
 }
 
@@ -251,12 +265,13 @@ impl Acceptor {
         match accepted {
             Ok((socket, peer)) => {
                 self.connection.metrics.accepted.inc();
-                let (place, refusal) = match self.connection.entry.admission.admit() {
+                let (place, refusal) = match self.connection.entry.admit(peer) {
                     Admitted::Yes(place) => (place, None),
                     Admitted::No(place, refusal) => (place, Some(refusal)),
                     Admitted::Closed => return,
                 };
-                self.connections.spawn(self.connection.clone().run(socket, peer, place, refusal));
+                let accepted = Accepted(Instant::now());
+                self.connections.spawn(self.connection.clone().run(socket, peer, place, refusal, accepted));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -289,23 +304,39 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, socket: TcpStream, peer: SocketAddr, place: Place, refusal: Option<Refusal>) {
+    async fn run(
+        self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        refusal: Option<Refusal>,
+        accepted: Accepted,
+    ) {
         let _open = OpenGuard::new(&self.metrics.open);
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "the socket is gone already");
             return;
         }
         let fresh_until = Instant::now() + FRESH_REQUEST;
-        let Some((socket, source)) = self.entry.take(socket, peer, place).await else { return };
+        let Some(Taken { socket, source, refusal }) = self.entry.take(socket, peer, place, refusal).await else {
+            return;
+        };
         let heard = CancellationToken::new();
+        let idleness = Idleness::default();
         let app = self.app;
         let service = hyper::service::service_fn({
-            let (heard, entry) = (heard.clone(), self.entry);
+            let (heard, idleness, entry) = (heard.clone(), idleness.clone(), self.entry);
+            let requests = self.metrics.requests.clone();
             move |mut request: hyper::Request<hyper::body::Incoming>| {
+                if !heard.is_cancelled() {
+                    request.extensions_mut().insert(accepted);
+                }
                 heard.cancel();
+                let running = (request.version() == Version::HTTP_2).then(|| idleness.begin());
                 let client = entry.proxies.client(source, request.headers());
                 request.extensions_mut().insert(Peer(peer));
                 request.extensions_mut().insert(client);
+                request.extensions_mut().insert(requests.clone());
                 if let Some(refusal) = refusal {
                     request.extensions_mut().insert(refusal);
                 }
@@ -315,7 +346,10 @@ impl Connection {
                     if refusal.is_some() {
                         last_answer(&mut response);
                     }
-                    Ok::<_, Infallible>(response.map(watched))
+                    Ok::<_, Infallible>(response.map(watched).map(|body| match running {
+                        Some(running) => running.with(body),
+                        None => body,
+                    }))
                 }
             }
         });
@@ -332,6 +366,7 @@ impl Connection {
             // Out of the queue of a closed port: its request is on its way, and to close now would leave it unanswered.
             let _ = tokio::time::timeout_at(fresh_until, heard.cancelled()).await;
         });
+        let mut idle = pin!(tokio::time::sleep(NEXT_REQUEST));
         let mut waiting = true;
         let mut finishing = false;
         loop {
@@ -347,6 +382,14 @@ impl Connection {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = idle.as_mut(), if !finishing => match idleness.since().map(|since| since + NEXT_REQUEST) {
+                    Some(end) if end <= Instant::now() => {
+                        finishing = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    Some(end) => idle.as_mut().reset(end),
+                    None => idle.as_mut().reset(Instant::now() + NEXT_REQUEST),
+                },
                 () = first_request.as_mut(), if waiting => {
                     waiting = false;
                     if !heard.is_cancelled() {

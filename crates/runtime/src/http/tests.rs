@@ -159,6 +159,8 @@ impl Http2 {
 
 const DATA: u8 = 0;
 const RST_STREAM: u8 = 3;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 
 /// The clock is paused: it passes while the client takes nothing.
 #[tokio::test(start_paused = true)]
@@ -172,6 +174,27 @@ async fn a_stream_whose_reader_takes_nothing_is_reset() {
     }
     client.next(RST_STREAM).await;
     example.dropped.cancelled().await;
+}
+
+/// The clock is paused, so an idle time passes at once. The client goes on answering the server's pings.
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_http_2_without_a_request_is_ended() {
+    let server = serve(&Example::default());
+    let mut client = Http2::ask(&server, "/word", 60_000).await;
+    let mut pings = 0;
+    loop {
+        match client.frame().await {
+            (GOAWAY, _) => break,
+            (PING, content) if !content.is_empty() => {
+                pings += 1;
+                assert!(pings < 100, "nobody asks for anything, and it is kept");
+                let answer = [&[0, 0, 8, PING, 1, 0, 0, 0, 0][..], &content].concat();
+                client.0.0.write_all(&answer).await.expect("sent");
+            }
+            _ => {}
+        }
+    }
+    assert!(pings > 1, "it lived for a while");
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@
 //! a change is for new ones. The cryptography is aws-lc-rs and is named at every use, so nothing global is installed.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +32,9 @@ const HANDSHAKES_MAX: usize = 2_048;
 /// How old a handshake may be without being given up for a newer one when there are too many.
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
 
+/// Upper bounds of a handshake's time, in seconds.
+const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+
 /// What one connection may hold encrypted and unsent; the library's own default is four times as much.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
@@ -55,6 +58,7 @@ pub(super) struct TlsMetrics {
     failed: IntCounter,
     late: IntCounter,
     crowded: IntCounter,
+    seconds: Histogram,
     reloaded: IntCounter,
     reload_failed: IntCounter,
     faulty: IntGauge,
@@ -73,7 +77,11 @@ impl TlsMetrics {
         };
         let handshakes = by_outcome("tidings_tls_handshakes_total", "TLS handshakes, by how they ended.")?;
         let reloads = by_outcome("tidings_tls_reloads_total", "Changed TLS files, by whether they could be used.")?;
+        let seconds = HistogramOpts::new("tidings_tls_handshake_seconds", "Time that completed handshakes took.");
+        let seconds = Histogram::with_opts(seconds.buckets(SECONDS.to_vec()))?;
+        registry.register(Box::new(seconds.clone()))?;
         Ok(TlsMetrics {
+            seconds,
             done: handshakes.with_label_values(&["done"]),
             failed: handshakes.with_label_values(&["failed"]),
             late: handshakes.with_label_values(&["timeout"]),
@@ -130,12 +138,14 @@ impl Tls {
             self.metrics.crowded.inc();
             return None;
         };
+        let began = Instant::now();
         let acceptor = TlsAcceptor::from(self.current.load_full());
         let accept = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(BUFFER_BYTES_MAX)));
         tokio::select! {
             outcome = tokio::time::timeout(HANDSHAKE_WITHIN, accept) => match outcome {
                 Ok(Ok(stream)) => {
                     self.metrics.done.inc();
+                    self.metrics.seconds.observe(began.elapsed().as_secs_f64());
                     Some(stream)
                 }
                 Ok(Err(error)) => {

@@ -12,5 +12,6 @@ pub(super) struct Wish {
     pub(super) filter: Filter,
     pub(super) lag: Lag,
     pub(super) snapshot: SnapshotWish,
+    pub(super) presence: bool,
     pub(super) reference: Option<String>,
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::frames::After;
 use tidings_protocol::grant::Grant;
+use tidings_runtime::http::Accepted;
 use tidings_runtime::http::problem::Refused;
 
 use super::accept::Representation;
@@ -57,6 +58,7 @@ pub(crate) async fn read(
     Extension(caller): Extension<Caller>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
+    accepted: Option<Extension<Accepted>>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let project = params::project(&project)?;
@@ -70,10 +72,16 @@ pub(crate) async fn read(
                 read.after = Some(params::place("last-event-id", id)?);
             }
             let place = shared.limits.open(&caller).await?;
-            sse::stream(shared, project, read, grant, place).await.map(IntoResponse::into_response)
+            let accepted = accepted.map(|Extension(accepted)| accepted);
+            sse::stream(shared, project, read, grant, (place, accepted)).await.map(IntoResponse::into_response)
         }
         Representation::Json => match read.before {
             Some(before) => history::before(&shared, &project, before, &read, &grant).await,
+            // What waits stays open like a stream.
+            None if !read.wait.is_zero() => {
+                let _place = shared.limits.open(&caller).await?;
+                poll::poll(&shared, &project, read.after.unwrap_or(After::Now), read, grant).await
+            }
             None => poll::poll(&shared, &project, read.after.unwrap_or(After::Now), read, grant).await,
         },
     }

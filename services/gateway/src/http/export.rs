@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use tidings_auth::Refusal;
+use tidings_limits::connections::Connection;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
 use tidings_protocol::codes::ErrorCode;
@@ -21,11 +22,13 @@ use tidings_protocol::frames::{Lag, SnapshotWish};
 use tidings_protocol::grant::Grant;
 use tidings_protocol::position::Position;
 use tidings_runtime::http::problem::Refused;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::{head, params};
+use crate::bodies::Ends;
 use crate::connections::Registered;
 use crate::encodings::Json;
+use crate::limits::Caller;
 use crate::openapi;
 use crate::shared::Shared;
 
@@ -61,6 +64,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) async fn export(
     State(shared): State<Arc<Shared>>,
     Extension(grant): Extension<Grant>,
+    Extension(caller): Extension<Caller>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
@@ -69,6 +73,7 @@ pub(crate) async fn export(
     for (name, value) in params::pairs(query.as_deref(), &["format"])? {
         format = Format::parse(&value).ok_or_else(|| params::invalid(&name, "json, csv or txt"))?;
     }
+    let place = shared.limits.open(&caller).await?;
     let topic = shared.topic(&project)?;
     params::started(&topic).await?;
     let head = topic.view().position();
@@ -89,13 +94,15 @@ pub(crate) async fn export(
         stage: Stage::Opening,
         any: false,
         drain_window: shared.settings.drain_window,
+        draining_since: None,
         drained: None,
+        _place: place,
     };
     Response::builder()
         .header(CONTENT_TYPE, format.media_type())
         .header(CACHE_CONTROL, "no-store")
         .header(CONTENT_DISPOSITION, format!("attachment; filename=\"{project}.{}\"", format.as_str()))
-        .body(Body::from_stream(rows))
+        .body(Body::from_stream(shared.bodies.watch(rows)))
         .map_err(|error| Refused::new(ErrorCode::Internal, error.to_string()))
 }
 
@@ -111,8 +118,12 @@ struct Rows {
     any: bool,
     /// How long it may go on once the gateway drains.
     drain_window: Duration,
+    /// As far as the clock of bodies has seen.
+    draining_since: Option<Instant>,
     /// Runs while the gateway drains.
     drained: Option<Pin<Box<Sleep>>>,
+    /// Among what its caller has open.
+    _place: Connection,
 }
 
 /// What is written next.
@@ -130,6 +141,8 @@ enum Cut {
     Drained,
     #[error(transparent)]
     Refused(Refusal),
+    #[error("its reader took nothing while it had to end")]
+    Late,
 }
 
 impl Rows {
@@ -159,6 +172,18 @@ impl Rows {
         // Cut below where it was to end, the log has nothing more to give until somebody writes.
         let over = self.viewer.at().n() >= self.until || polled.is_pending() && head::is_reached(&self.viewer);
         if over { Poll::Ready(None) } else { polled.map(|()| Some(frames)) }
+    }
+}
+
+impl Ends for Rows {
+    fn is_over(&mut self, now: Instant) -> bool {
+        let window = self.drain_window;
+        let drained = self.registered.control.draining().map(|_| *self.draining_since.get_or_insert(now));
+        self.registered.is_refused() || drained.is_some_and(|since| now.duration_since(since) >= window)
+    }
+
+    fn cut() -> Option<Self::Item> {
+        Some(Err(Cut::Late))
     }
 }
 

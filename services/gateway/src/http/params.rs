@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidings_log::hub::TopicHandle;
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::echo;
 use tidings_protocol::filter::{FILTER_WORDS_MAX, Filter, Lane};
 use tidings_protocol::frames::{After, Lag, SnapshotWish};
 use tidings_protocol::problem::{FieldProblem, Problem};
@@ -128,9 +129,10 @@ fn decode(text: &str) -> String {
 
 /// A parameter that cannot be understood.
 pub(crate) fn invalid(name: &str, detail: &str) -> Refused {
+    let name = echo::text(name);
     let fault = FieldProblem {
         index: None,
-        field: Some(name.to_owned()),
+        field: Some(name.clone()),
         code: ErrorCode::InvalidParameter.as_str().into(),
         limit: None,
         actual: None,

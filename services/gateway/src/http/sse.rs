@@ -13,16 +13,19 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tidings_limits::connections::Connection;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
+use tidings_presence::Present;
 use tidings_protocol::frames::After;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::project::Project;
+use tidings_runtime::http::Accepted;
 use tidings_runtime::http::problem::Refused;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::params::{self, Read};
+use crate::bodies::Ends;
 use crate::connections::Registered;
 use crate::encodings::Sse;
-use crate::metrics::{OpenGuard, Transport};
+use crate::metrics::{Metrics, OpenGuard, Sampler, Transport};
 use crate::shared::Shared;
 use crate::start;
 
@@ -44,7 +47,7 @@ pub(super) async fn stream(
     project: Project,
     read: Read,
     grant: Grant,
-    place: Connection,
+    (place, accepted): (Connection, Option<Accepted>),
 ) -> Result<Response<Body>, Refused> {
     let topic = shared.topic(&project)?;
     params::started(&topic).await?;
@@ -55,11 +58,22 @@ pub(super) async fn stream(
         Wants { at, newcomer: after == After::Now, filter: read.filter, lag: read.lag, snapshot: read.snapshot, grant };
     let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let present = shared.enter(&project, &wants.grant, tidings_presence::Transport::Sse);
+    let registered = shared.register(wake.clone(), wants.grant.clone(), &[&project]);
+    let mut viewer = Viewer::new(topic, wants, wake);
+    if matches!(after, After::Position(_)) {
+        viewer.resumes();
+    }
     let events = Events {
-        registered: shared.register(wake.clone(), wants.grant.clone(), &[&project]),
-        viewer: Viewer::new(topic, wants, wake),
+        _present: present,
+        registered,
+        viewer,
         _place: place,
         _open: shared.metrics.open(Transport::Sse),
+        metrics: shared.metrics.clone(),
+        accepted,
+        sampler: Sampler::default(),
+        handed_over: None,
         tick,
         wrote_at: Instant::now(),
         ready: vec![Bytes::from(format!("retry: {RETRY_MS}\nid: {at}\n\n"))],
@@ -70,7 +84,7 @@ pub(super) async fn stream(
         .header(CONTENT_TYPE, "text/event-stream")
         .header(CACHE_CONTROL, "no-store")
         .header("x-accel-buffering", "no")
-        .body(Body::from_stream(events))
+        .body(Body::from_stream(shared.bodies.watch(events)))
         .map_err(|error| Refused::new(tidings_protocol::codes::ErrorCode::Internal, error.to_string()))
 }
 
@@ -78,8 +92,15 @@ pub(super) async fn stream(
 struct Events {
     viewer: Viewer,
     registered: Registered,
+    /// While it is held, the viewer is there.
+    _present: Present,
     _place: Connection,
     _open: OpenGuard,
+    metrics: Metrics,
+    accepted: Option<Accepted>,
+    sampler: Sampler,
+    /// A chunk was handed over, and nobody asks for the next: the socket takes nothing.
+    handed_over: Option<OpenGuard>,
     tick: Interval,
     wrote_at: Instant,
     /// Blocks that were taken and not yet handed over.
@@ -89,6 +110,16 @@ struct Events {
 }
 
 impl Events {
+    /// Somebody asks for a chunk: the one before was taken.
+    fn on_asked(&mut self) {
+        if self.handed_over.take().is_some() {
+            if let Some(Accepted(at)) = self.accepted.take() {
+                self.metrics.on_connected(at.elapsed());
+            }
+            self.sampler.written(&self.metrics);
+        }
+    }
+
     fn on_tick(&mut self) {
         self.viewer.tell_at(&Sse, &mut self.ready);
         if self.ready.is_empty() && self.wrote_at.elapsed() >= KEEP_ALIVE {
@@ -111,6 +142,16 @@ impl Events {
     }
 }
 
+impl Ends for Events {
+    fn is_over(&mut self, _: Instant) -> bool {
+        self.over || self.registered.is_refused() || self.registered.control.draining().is_some()
+    }
+
+    fn cut() -> Option<Self::Item> {
+        None
+    }
+}
+
 impl Stream for Events {
     type Item = Result<Bytes, std::convert::Infallible>;
 
@@ -119,6 +160,7 @@ impl Stream for Events {
         // ORDER: register before looking, or news in between would be missed.
         this.registered.control.wake.register(cx.waker());
         this.registered.control.wake.take();
+        this.on_asked();
         if this.over && this.ready.is_empty() {
             return Poll::Ready(None);
         }
@@ -140,11 +182,17 @@ impl Stream for Events {
                 events_left: usize::MAX,
                 until: u64::MAX,
             };
+            let wanted = this.sampler.wants();
+            if wanted {
+                this.viewer.want_sample();
+            }
             if this.viewer.poll_pull(cx, &mut pull).is_pending() {
                 return Poll::Pending;
             }
+            this.sampler.taken(wanted.then(|| this.viewer.take_sample()).flatten());
         }
         this.wrote_at = Instant::now();
+        this.handed_over = Some(this.metrics.block());
         // One chunk for all that is ready; a single block is handed over without a copy.
         let chunk = match this.ready.len() {
             1 => this.ready.pop().unwrap_or_default(),

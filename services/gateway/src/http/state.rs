@@ -16,7 +16,8 @@ use crate::openapi;
 use crate::shared::Shared;
 
 /// A JSON answer that no cache may keep.
-pub(super) fn json(body: Vec<u8>) -> Response {
+pub(crate) fn json(body: impl Into<axum::body::Body>) -> Response {
+    let body = body.into();
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], body).into_response()
 }
 

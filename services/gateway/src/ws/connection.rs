@@ -14,8 +14,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tidings_log::hub::Hub;
 use tidings_log::viewer::Pull;
+use tidings_presence::Hall;
 use tidings_protocol::codes::{CloseCode, ErrorCode, Reconnect};
 use tidings_protocol::frames::ServerFrame;
+use tidings_runtime::http::Accepted;
+use tidings_runtime::telemetry::traces::Traces;
 use tidings_ws::frame;
 use tidings_ws::outbox::Outbox;
 use tidings_ws::reader::{Message, Reader, ReaderLimits};
@@ -27,7 +30,8 @@ use super::subscriptions::Subscriptions;
 use crate::connections::Registered;
 use crate::encodings::WebSocket;
 use crate::limits::Messages;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OpenGuard, Sampler};
+use crate::traced::Deliveries;
 
 mod clocks;
 mod rights;
@@ -68,12 +72,18 @@ pub(super) struct Parts<S> {
     pub deflate: bool,
     /// Where it gets its topics.
     pub hub: Hub,
+    /// Where it says that its viewer is there.
+    pub presence: Hall,
     /// Its place in the registry, with what the viewer may do, and who it is.
     pub registered: Registered,
     /// How many messages the client may send.
     pub messages: Messages,
     /// Counters.
     pub metrics: Metrics,
+    /// When the socket was accepted, if nothing else was asked on it before.
+    pub accepted: Option<Accepted>,
+    /// Where spans of deliveries go.
+    pub traces: Traces,
     /// Largest message of a client, in bytes.
     pub message_bytes_max: usize,
     /// How often the server pings.
@@ -96,8 +106,15 @@ pub(super) struct Connection<S> {
     refreshing: Option<Refreshing>,
     messages: Messages,
     metrics: Metrics,
+    accepted: Option<Accepted>,
+    sampler: Sampler,
+    deliveries: Deliveries,
+    /// While the socket takes nothing.
+    blocked: Option<OpenGuard>,
     clocks: Clocks,
     told_degraded: bool,
+    /// Events left no room for who is there the last time.
+    presence_waits: bool,
     errors: u32,
     /// A frame could not be understood: nothing that follows is looked at.
     deaf: bool,
@@ -130,14 +147,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             reader: Reader::new(limits, parts.deflate),
             outbox: Outbox::new(),
             replies: VecDeque::new(),
-            subscriptions: Subscriptions::new(parts.hub, parts.registered.control.wake.clone()),
+            subscriptions: Subscriptions::new(parts.hub, parts.presence, parts.registered.control.wake.clone()),
             encoding: WebSocket { deflate: parts.deflate },
             registered: parts.registered,
             refreshing: None,
             messages: parts.messages,
             metrics: parts.metrics,
+            accepted: parts.accepted,
+            sampler: Sampler::default(),
+            deliveries: Deliveries::new(parts.traces),
+            blocked: None,
             clocks: Clocks::new(Instant::now(), parts.ping_every, parts.stalled_after),
             told_degraded: false,
+            presence_waits: false,
             errors: 0,
             deaf: false,
             phase: Phase::Open,
@@ -170,7 +192,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Says good-bye: nothing but the close frame is written any more.
+    /// Says good-bye: nothing but the close frame is written any more. The viewer is not there from now on, however long
+    /// its socket takes for what it has not read yet.
     fn close(&mut self, code: CloseCode, retry_after_ms: Option<u64>) {
         if self.phase != Phase::Open {
             return;
@@ -184,6 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Reconnect::Now | Reconnect::No => format!("{{\"code\":\"{}\"}}", code.as_str()),
         };
         self.replies.push_back(frame::close(code.number(), &reason));
+        self.subscriptions.clear();
         self.phase = Phase::Closing { since: Instant::now(), heard: 0 };
     }
 
@@ -325,6 +349,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.replies.clear();
     }
 
+    /// Looks whether the gateway or the rights have sent the viewer away.
+    fn look_at_ends(&mut self, cx: &mut Context<'_>) {
+        if let Some(retry_after_ms) = self.registered.control.draining() {
+            self.reply(&ServerFrame::Draining { retry_after_ms });
+            self.close(CloseCode::Draining, Some(retry_after_ms));
+        }
+        self.look_at_rights(cx);
+    }
+
     /// Fills an empty outbox with what is due, answers first. False: there is nothing.
     fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase == Phase::Open {
@@ -333,11 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.told_degraded = degraded;
                 self.reply(&ServerFrame::Degraded { active: degraded });
             }
-            if let Some(retry_after_ms) = self.registered.control.draining() {
-                self.reply(&ServerFrame::Draining { retry_after_ms });
-                self.close(CloseCode::Draining, Some(retry_after_ms));
-            }
-            self.look_at_rights(cx);
+            self.look_at_ends(cx);
         }
         if self.phase == Phase::Open {
             self.look_at_openings(cx);
@@ -349,6 +378,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.phase != Phase::Open {
             return false;
         }
+        // Events come first; where they leave no room, who is there is told every second time.
+        if std::mem::take(&mut self.presence_waits) && self.tell_presence(WRITE_BYTES) {
+            return true;
+        }
         let mut pull = Pull {
             encoding: &self.encoding,
             out: &mut self.frames,
@@ -356,9 +389,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             events_left: usize::MAX,
             until: u64::MAX,
         };
-        let taken = self.subscriptions.poll_pull(cx, &mut pull).is_ready();
+        let wanted = self.sampler.wants();
+        let (taken, sample) = self.subscriptions.poll_pull(cx, &mut pull, wanted, &mut self.deliveries);
+        let room = pull.bytes_left;
+        if taken {
+            self.sampler.taken(sample);
+        }
         self.frames.drain(..).for_each(|frame| self.outbox.push(frame));
-        taken
+        if room == 0 {
+            self.presence_waits = true;
+            return taken;
+        }
+        self.tell_presence(room) || taken
+    }
+
+    /// Takes what is to be said of who is there, until this room is used up. False: there is nothing.
+    fn tell_presence(&mut self, room: usize) -> bool {
+        self.subscriptions.tell_presence(self.encoding, room, &mut self.frames);
+        let told = !self.frames.is_empty();
+        self.frames.drain(..).for_each(|frame| self.outbox.push(frame));
+        told
+    }
+
+    /// What was taken has left; the first time that was the greeting.
+    fn on_written(&mut self) {
+        if let Some(Accepted(at)) = self.accepted.take() {
+            self.metrics.on_connected(at.elapsed());
+        }
+        self.sampler.written(&self.metrics);
+        self.deliveries.written();
     }
 
     /// Writes what is due. Ready: the connection is over.
@@ -377,6 +436,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.outbox.poll_write(cx, &mut self.socket) {
                 Poll::Ready(Ok(progress)) => {
                     self.clocks.blocked_since = None;
+                    self.blocked = None;
+                    if self.outbox.is_empty() {
+                        self.on_written();
+                    }
                     written += progress.bytes;
                     self.metrics.writes.inc();
                     self.metrics.bytes_written.inc_by(progress.bytes as u64);
@@ -384,6 +447,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     self.clocks.blocked_since.get_or_insert_with(Instant::now);
+                    self.blocked.get_or_insert_with(|| self.metrics.block());
                     return Poll::Pending;
                 }
             }
@@ -401,6 +465,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         this.registered.control.wake.take();
         while let Poll::Ready(now) = this.clocks.tick.poll_tick(cx) {
             this.on_tick(now);
+        }
+        if this.phase == Phase::Open && !this.outbox.is_empty() {
+            // Else whoever reads slowly, or not at all, would stay for as long as that takes.
+            this.look_at_ends(cx);
         }
         loop {
             // What the client says comes first: it may end what would be written.

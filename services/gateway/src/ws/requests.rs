@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::echo;
 use tidings_protocol::frames::{After, CLIENT_OPS, ClientFrame, REF_MAX, ShownToken};
 use tidings_protocol::project::Project;
 
@@ -56,16 +57,17 @@ struct Outline {
 pub(super) fn parse(text: &str) -> Result<Request, Refused> {
     let refused =
         |code, message: String, reference: &Option<String>| Refused { code, message, reference: reference.clone() };
-    let outline: Outline = serde_json::from_str(text)
-        .map_err(|error| refused(ErrorCode::MalformedJson, format!("not a JSON object with `op`: {error}"), &None))?;
+    let outline: Outline = serde_json::from_str(text).map_err(|error| {
+        refused(ErrorCode::MalformedJson, format!("not a JSON object with `op`: {}", echo::parse_error(&error)), &None)
+    })?;
     let reference = outline.reference.filter(|reference| reference.len() <= REF_MAX);
     let op = outline.op.unwrap_or_default();
     if !CLIENT_OPS.contains(&op.as_str()) {
         let message = format!("`op` is one of {}", CLIENT_OPS.join(", "));
         return Err(refused(ErrorCode::UnknownOp, message, &reference));
     }
-    let frame: ClientFrame =
-        serde_json::from_str(text).map_err(|error| refused(ErrorCode::InvalidFrame, error.to_string(), &reference))?;
+    let frame: ClientFrame = serde_json::from_str(text)
+        .map_err(|error| refused(ErrorCode::InvalidFrame, echo::parse_error(&error), &reference))?;
     let project = |name: String| {
         name.parse::<Project>().map_err(|error| refused(ErrorCode::InvalidProject, error.to_string(), &reference))
     };
@@ -94,6 +96,7 @@ pub(super) fn parse(text: &str) -> Result<Request, Refused> {
                 filter: subscribe.filter,
                 lag: subscribe.lag,
                 snapshot: subscribe.snapshot,
+                presence: subscribe.presence,
                 reference,
             }))
         }

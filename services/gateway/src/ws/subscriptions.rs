@@ -8,8 +8,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tidings_auth::{Reason, Refusal};
 use tidings_log::hub::{Hub, TopicHandle, TopicsFull};
-use tidings_log::viewer::{Pull, Viewer, Wants};
+use tidings_log::viewer::{Pull, Sample, Viewer, Wants};
 use tidings_log::wake::Wake;
+use tidings_presence::{Hall, Present, Transport, Watching};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::frames::{After, Lag, SnapshotWish};
 use tidings_protocol::grant::{Grant, Scope};
@@ -17,7 +18,10 @@ use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_runtime::http::rights::Held;
 
+use crate::encodings::WebSocket;
+use crate::presence;
 use crate::start;
+use crate::traced::Deliveries;
 
 /// Projects that one connection may subscribe to.
 pub(super) const SUBSCRIPTIONS_MAX: usize = 64;
@@ -35,6 +39,8 @@ pub(super) struct Wish {
     pub lag: Lag,
     /// Whether it follows snapshots.
     pub snapshot: SnapshotWish,
+    /// Whether it is told who is there.
+    pub presence: bool,
     /// Echoed.
     pub reference: Option<String>,
 }
@@ -46,6 +52,8 @@ pub(super) struct Stands {
     pub project: Project,
     /// Where its stream starts.
     pub position: Position,
+    /// Whether it is told who is there.
+    presence: bool,
     /// Echoed.
     pub reference: Option<String>,
 }
@@ -64,25 +72,39 @@ pub(super) struct Failed {
 /// What an opening comes to: a viewer, and the grant that allowed it.
 type Opening = BoxFuture<'static, Result<(Viewer, Stands, Grant), Failed>>;
 
+/// One that stands.
+struct Subscription {
+    project: Project,
+    viewer: Viewer,
+    /// Who wants to know who is there.
+    watching: Option<Watching>,
+    /// While it is held, the viewer is there.
+    _present: Present,
+}
+
 /// The subscriptions of one connection.
 pub(super) struct Subscriptions {
     hub: Hub,
+    presence: Hall,
     wake: Arc<Wake>,
-    viewers: Vec<(Project, Viewer)>,
+    viewers: Vec<Subscription>,
     opening: HashMap<Project, Opening>,
     /// Whose turn it is: each viewer gets its share of a full socket.
     turn: usize,
+    /// The same for who is there.
+    presence_turn: usize,
 }
 
 impl Subscriptions {
     /// None yet.
-    pub(super) fn new(hub: Hub, wake: Arc<Wake>) -> Subscriptions {
-        Subscriptions { hub, wake, viewers: Vec::new(), opening: HashMap::new(), turn: 0 }
+    pub(super) fn new(hub: Hub, presence: Hall, wake: Arc<Wake>) -> Subscriptions {
+        let (viewers, opening) = (Vec::new(), HashMap::new());
+        Subscriptions { hub, presence, wake, viewers, opening, turn: 0, presence_turn: 0 }
     }
 
     /// Whether one more project would be too many.
     pub(super) fn is_full_for(&self, project: &Project) -> bool {
-        let known = self.opening.contains_key(project) || self.viewers.iter().any(|(other, _)| other == project);
+        let known = self.opening.contains_key(project) || self.viewers.iter().any(|one| one.project == *project);
         !known && self.viewers.len() + self.opening.len() >= SUBSCRIPTIONS_MAX
     }
 
@@ -117,8 +139,15 @@ impl Subscriptions {
     pub(super) fn close(&mut self, project: &Project) -> bool {
         let opening = self.opening.remove(project).is_some();
         let before = self.viewers.len();
-        self.viewers.retain(|(other, _)| other != project);
+        self.viewers.retain(|one| one.project != *project);
         opening || self.viewers.len() < before
+    }
+
+    /// Ends all of them.
+    pub(super) fn clear(&mut self) {
+        self.opening.clear();
+        self.viewers.clear();
+        self.turn = 0;
     }
 
     /// A subscription that stands since the last call, or failed, if there is one.
@@ -134,31 +163,73 @@ impl Subscriptions {
                 let refusal = Refusal { reason: Reason::NoRight, needed: Some(Scope::Read) };
                 return Err(Failed { code: refusal.code(), message: refusal.message(), reference: stands.reference });
             }
-            self.viewers.push((project, viewer));
+            let present = presence::enter(&self.presence, &project, &granted, Transport::WebSocket);
+            let wake = Arc::clone(&self.wake);
+            let watching = stands.presence.then(|| present.watch(move || wake.wake()));
+            self.viewers.push(Subscription { project, viewer, watching, _present: present });
             Ok(stands)
         }))
     }
 
-    /// Takes what the viewers have, the one whose turn it is first. Ready: something was taken.
-    pub(super) fn poll_pull(&mut self, cx: &mut Context<'_>, pull: &mut Pull<'_>) -> Poll<()> {
+    /// Takes what the viewers have, the one whose turn it is first. Whether something was taken; and where a sample is
+    /// wanted, that of the event that waited longest.
+    pub(super) fn poll_pull(
+        &mut self,
+        cx: &mut Context<'_>,
+        pull: &mut Pull<'_>,
+        wanted: bool,
+        deliveries: &mut Deliveries,
+    ) -> (bool, Option<Sample>) {
+        let mut sample: Option<Sample> = None;
         let before = pull.out.len();
         let count = self.viewers.len();
         for offset in 0..count {
             let index = (self.turn + offset) % count;
+            let viewer = &mut self.viewers[index].viewer;
+            if wanted {
+                viewer.want_sample();
+            }
+            if deliveries.is_on() {
+                viewer.want_traced();
+            }
             // A viewer that has nothing is woken through the connection's wake-up.
-            let _ = self.viewers[index].1.poll_pull(cx, pull);
+            let _ = viewer.poll_pull(cx, pull);
+            if deliveries.is_on() {
+                deliveries.take(viewer.take_traced());
+            }
+            if wanted {
+                let seen = viewer.take_sample();
+                sample = sample.into_iter().chain(seen).min_by_key(|sample| sample.appended_ms);
+            }
             if pull.bytes_left == 0 {
                 self.turn = index + 1;
                 break;
             }
         }
-        if pull.out.len() > before { Poll::Ready(()) } else { Poll::Pending }
+        (pull.out.len() > before, sample)
     }
 
     /// Says where the cursors are that moved on without a word.
     pub(super) fn tell_at(&mut self, encoding: &dyn tidings_log::encoding::Encoding, out: &mut Vec<bytes::Bytes>) {
-        for (_, viewer) in &mut self.viewers {
-            viewer.tell_at(encoding, out);
+        for one in &mut self.viewers {
+            one.viewer.tell_at(encoding, out);
+        }
+    }
+
+    /// Says who is there, came and went, where that is wanted: the one whose turn it is first, until this room is used up.
+    /// What is not taken yet is held by nobody.
+    pub(super) fn tell_presence(&mut self, encoding: WebSocket, room: usize, out: &mut Vec<bytes::Bytes>) {
+        let (mut told, count) = (0, self.viewers.len());
+        for offset in 0..count {
+            let index = (self.presence_turn + offset) % count;
+            let Some(watching) = &mut self.viewers[index].watching else { continue };
+            let before = out.len();
+            presence::tell(watching, encoding, out);
+            told += out[before..].iter().map(bytes::Bytes::len).sum::<usize>();
+            if told >= room {
+                self.presence_turn = index + 1;
+                break;
+            }
         }
     }
 }
@@ -175,6 +246,10 @@ async fn opened(topic: TopicHandle, hub: &Hub, wake: Arc<Wake>, wish: Wish, gran
         snapshot: wish.snapshot,
         grant: grant.clone(),
     };
-    let stands = Stands { project: wish.project, position, reference: wish.reference };
-    (Viewer::new(topic, wants, wake), stands, grant)
+    let stands = Stands { project: wish.project, position, presence: wish.presence, reference: wish.reference };
+    let mut viewer = Viewer::new(topic, wants, wake);
+    if matches!(wish.after, After::Position(_)) {
+        viewer.resumes();
+    }
+    (viewer, stands, grant)
 }

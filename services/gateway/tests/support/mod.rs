@@ -45,6 +45,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    async fn read(response: Response) -> Answer {
+        let (head, body) = response.into_parts();
+        let body = within(body.collect()).await.expect("a whole answer").to_bytes();
+        let body = String::from_utf8(body.to_vec()).expect("answers are text");
+        Answer { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
     }
@@ -78,10 +85,22 @@ impl Rig {
     }
 
     pub(crate) async fn start_on(config: Config) -> Rig {
+        Rig::start_for(config, Rights::open()).await
+    }
+
+    /// For those who have these rights.
+    pub(crate) async fn start_for(config: Config, rights: Rights) -> Rig {
         let store = Store::default();
         let (broker, limits) = (Arc::new(store.clone()), tidings_limits::Metrics::default());
-        let gateway =
-            Gateway::new(&config, broker, Rights::open(), limits, &Registry::new()).expect("a fresh registry");
+        let gateway = Gateway::new(
+            &config,
+            broker,
+            rights,
+            limits,
+            tidings_runtime::telemetry::traces::Traces::default(),
+            &Registry::new(),
+        )
+        .expect("a fresh registry");
         let writer = Writer::new(&store.memory, "demo").await;
         Rig { store, gateway, writer, events: 0 }
     }
@@ -107,12 +126,17 @@ impl Rig {
         self.get_as(path, "application/json").await
     }
 
+    /// Asks for JSON with this credential.
+    pub(crate) async fn get_shown(&self, path: &str, credential: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {credential}"));
+        let request = request.body(Body::empty()).expect("a request");
+        let response = within(self.gateway.router().oneshot(request)).await.expect("routers answer");
+        Answer::read(response).await
+    }
+
     /// Asks and reads the whole answer.
     pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
-        let (head, body) = self.open(path, accept).await.into_parts();
-        let body = within(body.collect()).await.expect("a whole answer").to_bytes();
-        let body = String::from_utf8(body.to_vec()).expect("answers are text");
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        Answer::read(self.open(path, accept).await).await
     }
 }
 

@@ -1,10 +1,12 @@
 //! A store in memory that a test can take away, and whose answers it can hold back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tidings_broker::memory::MemoryBroker;
+use tidings_broker::presence::Presences;
 use tidings_broker::quota::Quotas;
 use tidings_broker::{
     Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, Page, Probe, ReadError, Sink,
@@ -35,12 +37,35 @@ pub(crate) struct Store {
     pub(crate) states: Arc<watch::Sender<Reads>>,
     /// Reads of checkpoints that wait now, and how many waited at the same time at most.
     pub(crate) states_waiting: Arc<watch::Sender<(usize, usize)>>,
+    /// How often checkpoints, shards of the index, and heads were read.
+    pub(crate) asked: Arc<Asked>,
+}
+
+/// Counts reads.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) states: AtomicUsize,
+    pub(crate) shards: AtomicUsize,
+    pub(crate) heads: AtomicUsize,
+}
+
+impl Asked {
+    /// Reads of checkpoints, and of shards, since the last look.
+    pub(crate) fn take(&self) -> (usize, usize) {
+        (self.states.swap(0, Ordering::SeqCst), self.shards.swap(0, Ordering::SeqCst))
+    }
 }
 
 impl Default for Store {
     fn default() -> Store {
         let passing = || Arc::new(watch::Sender::new(Reads::Pass));
-        Store { memory: MemoryBroker::new(), reads: passing(), states: passing(), states_waiting: Arc::default() }
+        Store {
+            memory: MemoryBroker::new(),
+            reads: passing(),
+            states: passing(),
+            states_waiting: Arc::default(),
+            asked: Arc::default(),
+        }
     }
 }
 
@@ -64,6 +89,7 @@ impl Log for Store {
     }
 
     fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
+        self.asked.heads.fetch_add(projects.len(), Ordering::SeqCst);
         self.memory.heads(projects)
     }
 
@@ -73,6 +99,7 @@ impl Log for Store {
 
     fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
         async move {
+            self.asked.states.fetch_add(1, Ordering::SeqCst);
             self.states_waiting.send_modify(|(now, most)| {
                 *now += 1;
                 *most = (*most).max(*now);
@@ -91,6 +118,10 @@ impl Log for Store {
 }
 
 impl Index for Store {
+    fn presences(&self) -> Arc<dyn Presences> {
+        self.memory.presences()
+    }
+
     fn quotas(&self) -> Arc<dyn Quotas> {
         self.memory.quotas()
     }
@@ -100,6 +131,7 @@ impl Index for Store {
     }
 
     fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
+        self.asked.shards.fetch_add(1, Ordering::SeqCst);
         self.memory.projects(shard)
     }
 

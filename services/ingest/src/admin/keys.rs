@@ -16,6 +16,7 @@ use tidings_protocol::problem::FieldProblem;
 use tidings_protocol::project::Project;
 use tidings_protocol::timestamp::{parse_rfc3339, rfc3339};
 
+use super::audit::told;
 use super::{Refusals, answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
 use crate::Inner;
 use crate::answer::Rejected;
@@ -75,8 +76,8 @@ pub(crate) struct KeyBody {
     bytes_per_second: Option<u64>,
 }
 
-/// A key that was just made.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+/// A key that was just made. It cannot be printed by mistake.
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct MadeKey {
     /// The key itself. It is not kept and never shown again.
     key: String,
@@ -140,8 +141,8 @@ pub(crate) async fn make(
         let project = project_of(&project)?;
         let NewKey { key, record } = wished(&project, shaped(body).await?)?;
         add(&inner, &project, &record).await?;
-        tracing::info!(%project, key = %record.id, scopes = %record.scopes, "api key made");
-        Ok(ok(StatusCode::CREATED, &MadeKey { key: key.expose().to_owned(), record: KeyBody::from(&record) }))
+        let made = ok(StatusCode::CREATED, &MadeKey { key: key.expose().to_owned(), record: KeyBody::from(&record) });
+        Ok(told(made, format!("key {}, scopes {}", record.id, record.scopes)))
     };
     answer(&inner, answered.await)
 }
@@ -271,7 +272,6 @@ pub(crate) async fn revoke(
             if !set.map_err(|error| call_failed(&error))? {
                 return Err(none());
             }
-            tracing::info!(%project, key = %id, "api key revoked");
         }
         Ok(ok(StatusCode::OK, &KeyBody::from(&record)))
     };

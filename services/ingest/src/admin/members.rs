@@ -15,6 +15,7 @@ use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Scopes;
 use tidings_protocol::problem::FieldProblem;
 
+use super::audit::told;
 use super::{Refusals, answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
 use crate::Inner;
 use crate::answer::Rejected;
@@ -109,8 +110,7 @@ pub(crate) async fn put(
         if !set.map_err(|error| call_failed(&error))? {
             return Err(full("members", MEMBERS_MAX));
         }
-        tracing::info!(%project, %scopes, "member set");
-        Ok(ok(StatusCode::OK, &Member { user, scopes: scopes.into() }))
+        Ok(told(ok(StatusCode::OK, &Member { user, scopes: scopes.into() }), format!("scopes {scopes}")))
     };
     answer(&inner, answered.await)
 }
@@ -146,7 +146,6 @@ pub(crate) async fn remove(
         if !removed.map_err(|error| call_failed(&error))? {
             return Err(Rejected::new(ErrorCode::NotFound, "the project has no such member"));
         }
-        tracing::info!(%project, "member removed");
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     answer(&inner, answered.await)

@@ -1,6 +1,7 @@
 //! Settings of a project. A change names fields: what it does not name stays, `null` goes back to the service's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -12,8 +13,10 @@ use serde_json::Value;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
-use tidings_protocol::settings::{SETTINGS_BYTES_MAX, Settings, change, read};
+use tidings_protocol::settings::{Change, SETTINGS_BYTES_MAX, Settings, brings_rules, read};
+use tokio::sync::Semaphore;
 
+use super::audit::told;
 use super::{Refusals, answer, call_failed, json_of, not_text, ok, project_of, read_failed};
 use crate::Inner;
 use crate::answer::Rejected;
@@ -21,6 +24,41 @@ use crate::describe::ProblemBody;
 
 /// How often a change is made again because another one came first.
 const TRIES_MAX: usize = 8;
+
+/// How long a change that brings redaction rules waits until no other one's rules are looked at.
+const RULES_TURN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whose redaction rules are looked at: it takes up to a part of a second of a processor, so it is done on a thread for such
+/// work, one change at a time.
+#[derive(Debug)]
+pub(crate) struct RulesTurn(Arc<Semaphore>);
+
+impl Default for RulesTurn {
+    fn default() -> RulesTurn {
+        RulesTurn(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl RulesTurn {
+    /// Reads a change, when it is its turn. Once begun it is read to its end, whoever waits for it.
+    async fn read(&self, patch: Value) -> Result<Change, Rejected> {
+        if !brings_rules(&patch) {
+            return Change::read(&patch).map_err(refused);
+        }
+        let turn = tokio::time::timeout(RULES_TURN_WITHIN, self.0.clone().acquire_owned()).await;
+        let Ok(turn) = turn.map(|turn| turn.expect("it is never closed")) else {
+            return Err(Rejected::new(
+                ErrorCode::Busy,
+                "others bring redaction rules all the time; nothing was changed",
+            ));
+        };
+        let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            Change::read(&patch)
+        });
+        read.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic())).map_err(refused)
+    }
+}
 
 /// The settings of a project.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -107,17 +145,25 @@ pub(crate) async fn set(
     let answered = async {
         let Path(project) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
-        let (version, settings) = changed(&inner, &project, &json_of(body).await?).await?;
-        tracing::info!(%project, version, "settings changed");
-        Ok(ok(StatusCode::OK, &self::body(&inner, &project, version, &settings)))
+        let (version, settings, fields) = changed(&inner, &project, json_of(body).await?).await?;
+        let changed = ok(StatusCode::OK, &self::body(&inner, &project, version, &settings));
+        // Names alone: what was set may tell what is to be hidden.
+        Ok(told(changed, format!("version {version}, fields {}", fields.join(" "))))
     };
     answer(&inner, answered.await)
 }
 
-async fn changed(inner: &Inner, project: &Project, patch: &Value) -> Result<(u64, Settings), Rejected> {
+/// What is stored after a change, and the names of the fields that it set.
+async fn changed(
+    inner: &Inner,
+    project: &Project,
+    patch: Value,
+) -> Result<(u64, Settings, Vec<&'static str>), Rejected> {
+    let change = inner.rules_turn.read(patch).await?;
+    let fields = change.fields().clone();
     for _ in 0..TRIES_MAX {
         let (version, before) = stored(inner, project).await?;
-        let (after, fields) = change(&before, patch).map_err(refused)?;
+        let after = change.of(&before);
         let declared = inner.settings.declared(project).fields();
         let fixed = fields.iter().filter(|field| declared.contains(field));
         let faults: Vec<FieldProblem> = fixed
@@ -125,6 +171,8 @@ async fn changed(inner: &Inner, project: &Project, patch: &Value) -> Result<(u64
                 FieldProblem::new(ErrorCode::Reserved).field(*field).expected("a file of the service declares it")
             })
             .collect();
+        let faults: Vec<FieldProblem> =
+            faults.into_iter().chain(inner.settings.ceilings().faults(&after, &fields)).collect();
         if !faults.is_empty() {
             return Err(refused(faults));
         }
@@ -135,7 +183,7 @@ async fn changed(inner: &Inner, project: &Project, patch: &Value) -> Result<(u64
         }
         let swapped = inner.registry.swap_settings(project.clone(), version, json.into()).await;
         if let Some(version) = swapped.map_err(|error| call_failed(&error))? {
-            return Ok((version, after));
+            return Ok((version, after, fields));
         }
     }
     Err(Rejected::new(ErrorCode::Busy, "others change these settings all the time"))
@@ -165,5 +213,30 @@ async fn stored(inner: &Inner, project: &Project) -> Result<(u64, Settings), Rej
 
 fn body(inner: &Inner, project: &Project, version: u64, stored: &Settings) -> SettingsBody {
     let declared = inner.settings.declared(project);
-    SettingsBody { version, settings: declared.or(stored), declared }
+    SettingsBody { version, settings: inner.settings.ceilings().clamp(declared.or(stored)), declared }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rules(pattern: &str) -> Value {
+        json!({"redaction": {"rules": [{"name": "own-rule", "pattern": pattern}]}})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rules_are_looked_at_one_change_at_a_time_and_nothing_else_waits() {
+        let turn = RulesTurn::default();
+        assert!(turn.read(rules("x")).await.is_ok());
+        let refused = turn.read(rules("(")).await.expect_err("it cannot be read");
+        assert_eq!(refused.code(), Some(ErrorCode::InvalidField));
+        let another = turn.0.clone().acquire_owned().await.expect("it is never closed");
+        let busy = turn.read(rules("x")).await.expect_err("another one has the turn");
+        assert_eq!(busy.code(), Some(ErrorCode::Busy));
+        assert!(turn.read(json!({"redaction": {"rules": null}, "retention": {"events": 7}})).await.is_ok());
+        drop(another);
+        assert!(turn.read(rules("x")).await.is_ok(), "turns are given back");
+    }
 }

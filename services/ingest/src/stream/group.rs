@@ -15,10 +15,12 @@ use super::{BUSY_PAUSE, End, GROUP_BYTES, GROUP_LINES, GROUP_REFUSALS_BYTES};
 use crate::Inner;
 use crate::answer::{self, EventResult};
 use crate::clock::{Ids, unix_ms};
+use crate::facts::Facts;
 use crate::lines::Line;
 use crate::metrics::observe;
 use crate::publish::Head;
 use crate::rates::Counted;
+use crate::traced::Traced;
 
 /// What the answer to an event takes at most, beside its id: a position, or what a producer's sequence expected.
 const RESULT_BYTES_MAX: usize = 384;
@@ -165,15 +167,14 @@ impl Group {
     }
 
     /// Redacts the events. One that has no room for the marks is refused, in its line's place.
-    fn redact(&mut self, inner: &Inner, settings: &Effective) {
+    async fn redact(&mut self, inner: &Inner, settings: &Effective) {
         if settings.redactor.is_none() {
             return;
         }
-        let mut events = std::mem::take(&mut self.events).into_iter();
+        let mut redacted = inner.redact(settings, std::mem::take(&mut self.events)).await.into_iter();
         for (line, answer) in self.lines.iter_mut().filter(|(_, answer)| answer.is_none()) {
-            let mut event = events.next().expect("a line without a refusal has an event");
-            match inner.redact(settings, &mut event) {
-                Ok(()) => self.events.push(event),
+            match redacted.next().expect("a line without a refusal has an event") {
+                Ok(event) => self.events.push(event),
                 Err(fault) => {
                     let mut out = Vec::new();
                     write(&mut out, &Refused { line: *line, error: fault.into() });
@@ -195,9 +196,11 @@ impl Group {
         let Ok(settings) = inner.settings(&head.project).await else {
             return (Vec::new(), Told { end: Some(End::Failed(Failure::Away)), ..Told::default() });
         };
-        self.redact(inner, &settings);
-        let weight = self.events.iter().map(Item::weight_of).sum();
-        let counted = match count(inner, head, grant, &settings, (self.events.len(), weight), deadline).await {
+        self.redact(inner, &settings).await;
+        let facts = Facts::of(&self.events);
+        inner.metrics.facts.on_arrival(&self.events);
+        let size = (self.events.len(), facts.weight());
+        let counted = match count(inner, head, grant, &settings, size, deadline).await {
             Ok(counted) => counted,
             Err(end) => return (Vec::new(), Told { end: Some(end), ..Told::default() }),
         };
@@ -217,6 +220,8 @@ impl Group {
             }
         };
         observe(&inner.metrics.append_seconds, began);
+        let appended = facts.count(outcomes.iter().map(Option::as_ref), &inner.metrics.facts);
+        inner.tenants.on_appended(&head.project, appended);
         let mut outcomes = outcomes.into_iter();
         let mut told = Told { end: failed.map(End::Failed), ..Told::default() };
         let mut out = Vec::with_capacity(self.refusals_bytes + self.lines.len() * 112);
@@ -239,6 +244,7 @@ impl Group {
                 }
             }
         }
+        inner.tenants.on_refused(&head.project, told.rejected);
         (out, told)
     }
 }
@@ -276,7 +282,13 @@ async fn submit(
     options: Options,
 ) -> Result<Vec<Option<tidings_log::writer::Outcome>>, SubmitError> {
     loop {
-        match inner.writers.submit(&head.project, &events, options).await {
+        let traced = Traced::begin(&inner.traces, &events);
+        let called = traced.as_ref().map(Traced::called);
+        let outcomes = inner.writers.submit_timed(&head.project, &events, options, called).await;
+        if let Some(traced) = traced {
+            traced.end(&inner.traces, outcomes.is_err());
+        }
+        match outcomes {
             Ok(outcomes) => return Ok(outcomes.into_iter().map(Some).collect()),
             Err(SubmitError { why: Failure::Busy, results })
                 if results.iter().all(Option::is_none)

@@ -28,6 +28,8 @@ pub(crate) struct Rig {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) registry: Registry,
     client: reqwest::Client,
+    /// What [`Rig::call`] shows.
+    credential: Option<String>,
 }
 
 /// What was answered.
@@ -69,14 +71,26 @@ impl Rig {
     pub(crate) async fn start_on(config: Config, store: Store, rights: Rights) -> Rig {
         let registry = Registry::new();
         let limits = tidings_limits::Metrics::register(&registry).expect("a registry of its own");
-        let ingest =
-            Ingest::new(&config, Arc::new(store.clone()), rights, limits, &registry).expect("a fresh registry");
+        let ingest = Ingest::new(
+            &config,
+            Arc::new(store.clone()),
+            rights,
+            limits,
+            tidings_runtime::telemetry::traces::Traces::default(),
+            &registry,
+        )
+        .expect("a fresh registry");
         let ingest = Arc::new(ingest);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let metrics = ServerMetrics::register(&Registry::new()).expect("a registry of its own");
         let services: [Arc<dyn Service>; 1] = [ingest.clone()];
         let server = Server::start(listener, app(&services), metrics).expect("a runtime");
-        Rig { address: server.address(), store, ingest, registry, client: reqwest::Client::new() }
+        Rig { address: server.address(), store, ingest, registry, client: reqwest::Client::new(), credential: None }
+    }
+
+    /// The same, whose calls show this credential.
+    pub(crate) fn shown(self, credential: &str) -> Rig {
+        Rig { credential: Some(credential.to_owned()), ..self }
     }
 
     pub(crate) async fn post(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
@@ -97,6 +111,7 @@ impl Rig {
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let method = method.parse().expect("a method");
         let request = self.client.request(method, format!("http://{}{path}", self.address));
+        let request = self.credential.iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         let request = body.into_iter().fold(request, |request, body| request.json(&body));
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tidings_broker::memory::MemoryBroker;
+use tidings_broker::presence::Presences;
 use tidings_broker::quota::Quotas;
 use tidings_broker::registry::Registry;
 use tidings_broker::{
@@ -126,6 +127,10 @@ impl Log for Store {
 impl Index for Store {
     fn registry(&self) -> Arc<dyn Registry> {
         self.memory.registry()
+    }
+
+    fn presences(&self) -> Arc<dyn Presences> {
+        self.memory.presences()
     }
 
     fn quotas(&self) -> Arc<dyn Quotas> {

@@ -11,10 +11,10 @@ use tidings_protocol::limits::{BATCH_EVENTS_MAX, REQUEST_BYTES_MAX};
 use tidings_protocol::project::Project;
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::backoff::Backoff;
 use super::draft::Draft;
 use super::refusal::Refusal;
-use super::token::Token;
 use super::{Address, cause, http};
 
 /// How long an answer may take: longer than the server's own deadline.
@@ -48,9 +48,9 @@ pub(crate) enum News {
 
 impl Publisher {
     /// A publisher to this project.
-    pub(crate) fn new(address: &Address, project: &Project, token: &Token) -> Result<Publisher, reqwest::Error> {
+    pub(crate) fn new(address: &Address, project: &Project, access: &Access) -> anyhow::Result<Publisher> {
         Ok(Publisher {
-            http: http(ANSWER_TIMEOUT, token)?,
+            http: http(address, ANSWER_TIMEOUT, access)?,
             url: address.events(project),
             backoff: Backoff::new(FIRST_PAUSE),
             open: OpenSessions::default(),

@@ -9,12 +9,13 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use tidings_protocol::project::Project;
 
 use super::sse::{Block, Parser};
+use crate::client::access::Access;
 use crate::client::backoff::Backoff;
 use crate::client::refusal::Refusal;
-use crate::client::token::Token;
-use crate::client::{cause, http};
+use crate::client::{Address, cause, http};
 
 /// A stream without a byte for so long is cut: a server writes at least every 24 seconds.
 const SILENCE: Duration = Duration::from_secs(50);
@@ -79,11 +80,20 @@ struct Draining {
 }
 
 impl Follower {
-    /// A follower of the stream at `url` with these parameters. Connects when asked for the first item.
-    pub(super) fn new(mut url: Url, query: &[(&str, String)], token: &Token) -> Result<Follower, reqwest::Error> {
+    /// A follower of a project's stream with these parameters. Connects when asked for the first item.
+    ///
+    /// # Errors
+    /// When there is nobody to hold the server's certificate against.
+    pub(super) fn new(
+        address: &Address,
+        project: &Project,
+        query: &[(&str, String)],
+        access: &Access,
+    ) -> anyhow::Result<Follower> {
+        let mut url = address.events(project);
         url.query_pairs_mut().extend_pairs(query);
         Ok(Follower {
-            http: http(SILENCE, token)?,
+            http: http(address, SILENCE, access)?,
             url,
             last_id: None,
             backoff: Backoff::new(RETRY_DEFAULT),

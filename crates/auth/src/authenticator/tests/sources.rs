@@ -13,7 +13,10 @@ fn fetching(server: &Server, gap: Duration, timeout: Duration) -> Authenticator 
         keys: KeySource::Url { url: server.url.clone(), terms },
         ..IssuerConfig::from_secret(Secret::new(SECRET))
     };
-    closed(Closed { issuers: vec![issuer], ..Closed::default() }, Stores::default())
+    let authenticator = closed(Closed { issuers: vec![issuer], ..Closed::default() }, Stores::default());
+    let kept = authenticator.clone();
+    tokio::spawn(async move { kept.keep().await });
+    authenticator
 }
 
 fn of_issuer(signer: &Signer, id: Option<&str>) -> Credential {
@@ -71,6 +74,22 @@ async fn while_keys_cannot_be_fetched_held_ones_verify_and_others_are_told_so() 
     assert!(!waits(known.as_mut()), "a known key waits for nothing");
     assert_eq!(waiting.await.expect_err("unknown").reason, Reason::UnknownKey);
     assert!(!authenticator.faults().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_is_judged_by_what_is_held_or_its_keys_are_on_their_way() {
+    let (ours, other) = (Signer::es256(), Signer::es256());
+    let server = Server::of_keys(&[ours.jwk("a")]).await;
+    let authenticator = fetching(&server, HOUR, HOUR);
+    let (good, unknown) = (of_issuer(&ours, Some("a")), of_issuer(&other, Some("b")));
+    assert_eq!(authenticator.held(&good, NOW), None, "nothing is held yet");
+    // That it was asked for is enough: nobody waits for it.
+    while authenticator.held(&good, NOW).is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(authenticator.held(&good, NOW).is_some_and(|judged| judged.is_ok()));
+    assert_eq!(authenticator.held(&unknown, NOW), Some(Err(Reason::UnknownKey.into())), "in the gap that is all");
+    assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]

@@ -103,6 +103,7 @@ async fn l18_a_flood_that_cannot_be_folded_is_trimmed_to_its_share_too() {
         incarnation: head.incarnation,
         from: head.checkpoint,
         to: head.checkpoint,
+        deletion: None,
         version: FOLD_VERSION + 1,
         fields: Vec::new(),
         retention: KEEP_ALL,

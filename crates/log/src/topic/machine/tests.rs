@@ -103,3 +103,29 @@ fn shrinking_gives_back_all_but_the_newest() {
     assert!(machine.bytes() < before / 10);
     assert_eq!(machine.heard(entries(51..=51).remove(0)), Todo::Nothing, "the chain goes on");
 }
+
+/// An entry that deletes a session of its own.
+fn burial(n: u64) -> Entry {
+    let event = tidings_protocol::gap::deletion(Some(&format!("s{n}")), "d", 0);
+    Entry { body: Body::Events(vec![event]), ..entries(n..=n).remove(0) }
+}
+
+/// Only the store knows which of them cover what was trimmed since.
+#[test]
+fn l19_the_tombstones_of_a_topic_that_only_hears_are_bounded() {
+    let mut machine = started_at(1);
+    let mut heard = (2..).map(|n| (n, machine.heard(burial(n))));
+    let (n, todo) = heard.find(|(_, todo)| *todo != Todo::Nothing).expect("it reads at last");
+    drop(heard);
+    assert_eq!((n, todo), (TOMBSTONES_MAX as u64 + 2, Todo::Read(Span::After(at(n).id))));
+    assert!(machine.head().buries(at(2), &wire::Event { session: "s2".into(), ..wire::Event::default() }));
+    machine.read_begun();
+    let last = Tombstone { session: format!("s{n}"), position: at(n), was: Vec::new() };
+    let read = Head { tombstones: vec![last.clone()], ..head(n) };
+    assert_eq!(machine.page(Span::After(at(n).id), page(vec![], read.clone())), Todo::Nothing);
+    assert_eq!(machine.head().tombstones, [last]);
+    assert_eq!(machine.heard(burial(n + 1)), Todo::Nothing);
+    // A check of a quiet topic brings them, too.
+    assert_eq!(machine.checked(&Head { tombstones: Vec::new(), ..head(n + 1) }), Todo::Nothing);
+    assert!(machine.head().tombstones.is_empty());
+}

@@ -32,6 +32,8 @@ struct FreedBatch {
     number: u64,
     /// Each item's key, and whether it was new in this batch.
     items: Vec<(u64, bool)>,
+    /// What the project's deletion was sent to stand behind, if it is one.
+    behind: Option<Vec<Position>>,
     at: Duration,
 }
 
@@ -40,8 +42,9 @@ impl Freed {
         if self.0.len() >= FREED_MAX {
             self.0.remove(0);
         }
+        let behind = items.iter().find_map(Item::behind).map(<[_]>::to_vec);
         let items = items.iter().map(|item| (item.key, !item.heals())).collect();
-        self.0.push(FreedBatch { number, items, at: now });
+        self.0.push(FreedBatch { number, items, behind, at: now });
     }
 
     pub(super) fn clear(&mut self) {
@@ -53,9 +56,9 @@ impl Freed {
         self.0.retain(|batch| batch.at >= bound);
     }
 
-    fn take(&mut self, number: u64) -> Option<Vec<(u64, bool)>> {
+    fn take(&mut self, number: u64) -> Option<FreedBatch> {
         let index = self.0.iter().position(|batch| batch.number == number)?;
-        Some(self.0.remove(index).items)
+        Some(self.0.remove(index))
     }
 }
 
@@ -71,7 +74,7 @@ impl Machine {
     /// The log's answer to `number` stands: what was freed under it is in the log, whether it still waits or was
     /// acknowledged elsewhere since.
     pub(super) fn stands(&mut self, now: Duration, number: u64, last: Position, count: u32, done: &mut Vec<Done>) {
-        let Some(items) = self.freed.take(number) else { return };
+        let Some(FreedBatch { items, mut behind, .. }) = self.freed.take(number) else { return };
         if items.len() != count as usize {
             debug_assert!(false, "an answer to other bytes");
             return;
@@ -82,8 +85,9 @@ impl Machine {
                 continue;
             }
             if let Some(index) = self.queue.iter().position(|item| item.key == key)
-                && let Some(item) = self.queue.remove(index)
+                && let Some(mut item) = self.queue.remove(index)
             {
+                behind.take().into_iter().for_each(|ends| item.stand_behind(ends));
                 self.acknowledge(now, item, position, done);
             }
         }
@@ -93,6 +97,7 @@ impl Machine {
     /// left memory, then the events that are kept.
     pub(super) fn adopt(&mut self, head: &Head, draw: &mut dyn Draw, step: &mut Step) {
         self.branch = head.branch;
+        self.ends = head.forks.iter().rev().map(|fork| fork.survived).collect();
         self.incarnation.clone_from(&head.incarnation);
         self.sync_due = false;
         // What is owed and put back is reckoned anew: another history may lack more, or less. A retry that was merged with
@@ -110,7 +115,7 @@ impl Machine {
             step.notes.push(Note::PuttingBack { events: items.len() });
         }
         // The project's deletion is done again before anything else: what is told and put back came after it.
-        let (deletions, items): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::deletes_project);
+        let (deletions, items): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::goes_alone);
         self.requeue(items);
         for lost in lost.into_iter().rev() {
             self.owe(lost, draw, step);

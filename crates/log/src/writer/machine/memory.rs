@@ -13,7 +13,7 @@ use tidings_protocol::head::{FORKS_MAX, Head};
 use tidings_protocol::position::{Branch, Position};
 
 use super::Lost;
-use crate::writer::budget::Budget;
+use crate::writer::budget::Commons;
 use crate::writer::item::{self, Item};
 
 /// How much is kept, and for how long.
@@ -24,7 +24,7 @@ pub struct Keep {
     /// Bytes of one project.
     pub bytes_max: usize,
     /// Bytes of all projects.
-    pub total: Arc<Budget>,
+    pub total: Arc<Commons>,
 }
 
 /// An event that stands in the log, or stood there.
@@ -41,8 +41,8 @@ struct Kept {
     at: Duration,
     /// Its place among what was acknowledged.
     order: u64,
-    /// It is this writer's deletion of the project.
-    deletes_project: bool,
+    /// What this writer's deletion of the project stood behind, if it is that.
+    behind: Option<Vec<Position>>,
 }
 
 impl Kept {
@@ -110,7 +110,7 @@ impl Memory {
             later: Vec::new(),
             at: now,
             order: self.order(),
-            deletes_project: item.deletes_project(),
+            behind: item.behind().map(<[_]>::to_vec),
         };
         let bytes = kept.bytes();
         if self.make_room(bytes) {
@@ -128,7 +128,7 @@ impl Memory {
 
     /// Makes room for so many bytes: the oldest leave. False: there is none.
     fn make_room(&mut self, bytes: usize) -> bool {
-        while self.bytes + bytes > self.keep.bytes_max || !self.keep.total.take(bytes) {
+        while self.bytes + bytes > self.keep.bytes_max || !self.keep.total.take(self.bytes, bytes) {
             if !self.forget_oldest(|_| true) {
                 return false;
             }
@@ -146,13 +146,15 @@ impl Memory {
 
     fn give_back(&mut self, bytes: usize) {
         self.bytes -= bytes;
-        self.keep.total.give_back(bytes);
+        self.keep.total.give_back(self.bytes, bytes);
     }
 
     /// The store that acknowledged it all answered at this time: what is older than the time to keep leaves.
     pub(super) fn confirmed(&mut self, at: Duration) {
         let bound = at.saturating_sub(self.keep.time);
         while self.forget_oldest(|kept| kept.at < bound) {}
+        // Whoever writes much gives way as it writes; who did so and stopped, here.
+        while self.keep.total.presses(self.bytes) && self.forget_oldest(|_| true) {}
     }
 
     /// An event was put back, or found to stand here after all.
@@ -239,7 +241,7 @@ impl Memory {
 
     /// What is to be put back. One event may be kept twice, since its retry was acknowledged too: the first one stays.
     fn without_doubles(&mut self, mut missing: Vec<Kept>) -> Vec<Item> {
-        let put_back = |kept: &Kept| Item::put_back(kept.key, &kept.encoded, &kept.positions());
+        let put_back = |kept: &Kept| Item::put_back(kept.key, &kept.encoded, &kept.positions(), kept.behind.as_deref());
         let mut items: Vec<Item> = missing.iter().map(put_back).collect();
         for (double, first) in item::doubles(&items).into_iter().rev() {
             let gone = missing.remove(double);
@@ -253,12 +255,9 @@ impl Memory {
         items
     }
 
-    /// This writer deleted the project, which opened `branch`. Unless it was done `again`, nothing of before matters any
-    /// more; what is kept then came after the first time.
-    pub(super) fn deleted(&mut self, branch: Branch, again: bool) {
-        if !again {
-            self.clear(|_| false);
-        }
+    /// This writer deleted the project, which opened `branch`: nothing of before matters any more.
+    pub(super) fn deleted(&mut self, branch: Branch) {
+        self.clear(|_| false);
         self.learn(branch);
     }
 
@@ -268,7 +267,7 @@ impl Memory {
         let deleted = head.forks.iter().filter(|fork| fork.kind == ForkKind::Deleted).map(|fork| fork.from.branch);
         let news: Vec<Branch> = deleted.filter(|branch| !self.deletions.contains(branch)).collect();
         if !news.is_empty() {
-            self.clear(|kept| kept.deletes_project);
+            self.clear(|kept| kept.behind.is_some());
         }
         for branch in news {
             self.learn(branch);
@@ -298,7 +297,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.keep.total.give_back(self.bytes);
+        self.keep.total.give_back(0, self.bytes);
     }
 }
 

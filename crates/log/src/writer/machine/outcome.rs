@@ -64,6 +64,9 @@ pub enum Failure {
     /// The project remembers as many producers as it may. It was not taken.
     #[error("the project has too many producers")]
     ProducersFull,
+    /// The log is not there, and may have been lost a moment ago: whether there is anything to delete is not known yet.
+    #[error("the log may have been lost a moment ago")]
+    Unsettled,
 }
 
 /// The end of one event's way.
@@ -91,13 +94,14 @@ pub(super) fn stands(item: Item, position: Position, done: &mut Vec<Done>) {
 
 /// The log refused the item: all waiters hear why.
 pub(super) fn refused(item: Item, why: RefusalWhy, done: &mut Vec<Done>) {
-    let outcome = match why {
-        RefusalWhy::Duplicate(position) => Outcome::Duplicate { id: item.id, position: Some(position) },
-        RefusalWhy::DuplicateSequence(_) => Outcome::Duplicate { id: item.id, position: None },
-        RefusalWhy::OutOfSequence { expected } => Outcome::OutOfSequence { expected },
-        RefusalWhy::Fenced { epoch } => Outcome::Fenced { epoch },
+    let verdict = match why {
+        RefusalWhy::Duplicate(position) => Ok(Outcome::Duplicate { id: item.id, position: Some(position) }),
+        RefusalWhy::DuplicateSequence(_) => Ok(Outcome::Duplicate { id: item.id, position: None }),
+        RefusalWhy::OutOfSequence { expected } => Ok(Outcome::OutOfSequence { expected }),
+        RefusalWhy::Fenced { epoch } => Ok(Outcome::Fenced { epoch }),
+        RefusalWhy::DeletionsFull => Err(Failure::DeletionsFull),
     };
-    done.extend(item.slots.iter().map(|&slot| Done { slot, verdict: Ok(outcome.clone()) }));
+    done.extend(item.slots.iter().map(|&slot| Done { slot, verdict: verdict.clone() }));
 }
 
 /// There is no outcome for the item.

@@ -6,7 +6,7 @@ mod forks;
 mod healing;
 
 use super::*;
-use crate::writer::budget::Budget;
+use crate::writer::budget::Commons;
 use crate::writer::draw::gap_event;
 use crate::writer::item::Slot;
 use prost::Message as _;
@@ -18,7 +18,7 @@ const NOW: Duration = Duration::ZERO;
 
 /// Remembers everything.
 pub(super) fn keep() -> Keep {
-    Keep { time: Duration::from_mins(1), bytes_max: usize::MAX / 2, total: Budget::new(usize::MAX / 2) }
+    Keep { time: Duration::from_mins(1), bytes_max: usize::MAX / 2, total: Commons::new(usize::MAX / 2) }
 }
 
 /// Remembers the highest positions alone.

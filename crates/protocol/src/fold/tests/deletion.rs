@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::gap::{deletes_project, deletes_session, deletion};
+use crate::head::Tombstone;
 use crate::position::Position;
 
 fn at(n: u64) -> Position {
@@ -69,4 +70,34 @@ fn a_deletion_is_an_event_that_reads_as_a_gap() {
     assert_eq!(json["data"], serde_json::json!({"after": "0-0", "cause": "deleted", "certain": true}));
     let event = deletion(None, "d", 0);
     assert!(deletes_project(&event) && !deletes_session(&event) && event.effects.is_empty());
+}
+
+#[test]
+fn what_was_trimmed_before_it_was_folded_is_remembered_by_the_checkpoint() {
+    let mut state = State::new(StateLimits::default());
+    state.apply_event(at(1), &title("s", false));
+    assert_eq!(state.incomplete_before(), None);
+    state.skip_to(at(5));
+    state.skip_to(at(4));
+    state.apply_event(at(6), &title("s", false));
+    let fields = state.touched().into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let mut again = State::from_fields(at(6), FOLD_VERSION, fields).expect("it was written so");
+    assert_eq!((state.incomplete_before(), again.incomplete_before()), (Some(at(5)), Some(at(5))));
+    // Of a project that was deleted nothing is missing.
+    let note = ForkNote { closed: at(6).branch, survived: at(6), kind: ForkKind::Deleted };
+    let position = Position::new(2_000, 7, "bbbbbbbbbbbb".parse().expect("a branch"));
+    again.apply(&Entry { position, prev: at(6), total_bytes: 0, body: EntryBody::Fork(note) });
+    assert_eq!(again.incomplete_before(), None);
+}
+
+#[test]
+fn what_a_deletion_of_the_project_covers_is_not_folded() {
+    let open = Position::new(2_000, 9, "bbbbbbbbbbbb".parse().expect("a branch"));
+    let tombstone = Tombstone { session: String::new(), position: open, was: vec![at(8)] };
+    let head = Head { branch: open.branch, last: open, tombstones: vec![tombstone], ..Head::default() };
+    let put_back = wire::Event { was: vec![at(7).to_string()], ..title("old", false) };
+    let events = vec![put_back, title("new", false)];
+    let mut state = State::new(StateLimits::default());
+    state.apply_visible(&Entry { position: open, prev: at(6), total_bytes: 0, body: EntryBody::Events(events) }, &head);
+    assert_eq!((state.session_names().collect::<Vec<_>>(), state.position()), (vec!["new"], open));
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tidings_auth::Secret;
 use toml::{Table, Value};
 
-use super::{Claim, Issuer, Lifetime, Word, Words};
+use super::{Address, Claim, Issuer, Lifetime, Word, Words};
 use crate::config::value::Setting;
 
 /// The issuers of a file.
@@ -48,13 +48,14 @@ impl Issuer {
         match key {
             "secret" => self.secret = Option::<Secret>::read(value)?,
             "key_file" => self.key_file = Option::<PathBuf>::read(value)?,
-            "jwks_url" => self.jwks_url = Word::read(value)?,
+            "jwks_url" => self.jwks_url = Address::read(value)?,
             "issuer" => self.issuer = Word::read(value)?,
             "audience" => self.audience = Words::read(value)?,
             "claim_user" => self.claim_user = Some(Claim::read(value)?),
             "claim_projects" => self.claim_projects = Some(Claim::read(value)?),
             "claim_scopes" => self.claim_scopes = Some(Claim::read(value)?),
             "scope_prefix" => self.scope_prefix = Word::read(value)?,
+            "subject_prefix" => self.subject_prefix = Word::read(value)?,
             "token_lifetime_max_ms" => self.token_lifetime_max = Lifetime::read(value)?,
             _ => return Err("unknown key".to_owned()),
         }
@@ -75,6 +76,7 @@ impl Issuer {
             ("claim_projects", claim(&self.claim_projects)),
             ("claim_scopes", claim(&self.claim_scopes)),
             ("scope_prefix", self.scope_prefix.get().map(|_| self.scope_prefix.show())),
+            ("subject_prefix", self.subject_prefix.get().map(|_| self.subject_prefix.show())),
             ("token_lifetime_max_ms", self.token_lifetime_max.get().map(|_| self.token_lifetime_max.show())),
         ];
         texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()

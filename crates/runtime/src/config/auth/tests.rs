@@ -66,8 +66,10 @@ fn all_that_is_wrong_is_told_by_key() {
 #[test]
 fn several_issuers_are_tables_of_a_file() {
     let two = format!(
-        "[auth]\nsecret = \"{SECRET}\"\n[[auth.issuers]]\nissuer = \"a\"\nsecret = \"{SECRET}\"\n\
-         [[auth.issuers]]\nissuer = \"b\"\nsecret = \"{SECRET}\"\nclaim_scopes = \"realm_access.roles\"\n"
+        "[auth]\nsecret = \"{SECRET}\"\n\
+         [[auth.issuers]]\nissuer = \"a\"\nsubject_prefix = \"a/\"\nsecret = \"{SECRET}\"\n\
+         [[auth.issuers]]\nissuer = \"b\"\nsubject_prefix = \"b/\"\nsecret = \"{SECRET}\"\n\
+         claim_scopes = \"realm_access.roles\"\n"
     );
     let config = sound(&two, &[]);
     assert_eq!(config.auth.settings().0, [("secret", None), ("secret", Some(0)), ("secret", Some(1))]);
@@ -76,17 +78,27 @@ fn several_issuers_are_tables_of_a_file() {
     check(&list("[[auth.issuers]]\nsecret = \"x\""), &[("auth.issuers", "number 1, secret")]);
     check(&list("[[auth.issuers]]\nsekret = \"x\""), &[("auth.issuers", "sekret: unknown key")]);
     check("[auth]\nissuers = \"a\"", &[("auth.issuers", "only a file")]);
+    check(&two.replace("subject_prefix = \"b/\"\n", ""), &[("auth.issuers", "number 2, subject_prefix: another")]);
+    check(&two.replace("b/", "key:"), &[("auth.issuers", "number 2, subject_prefix")]);
+    let file = format!("[auth]\nsecret = \"{SECRET}\"\nsubject_prefix = \"token:\"");
+    check(&file, &[("auth.subject_prefix", "`token:`")]);
+    check("[auth]\nsubject_prefix = \"a/\"", &[("auth.subject_prefix", "secret")]);
 }
 
 #[test]
 fn nothing_secret_is_shown() {
     let file = format!(
-        "[auth]\nsecret = \"hush{SECRET}\"\nwebhook_url = \"https://h/\"\nwebhook_secret = \"hush\"\n\
-         [[auth.issuers]]\nissuer = \"a\"\nsecret = \"hush{SECRET}\"\n"
+        "[auth]\nsecret = \"hush{SECRET}\"\nwebhook_url = \"https://hush:hush@h/asked\"\nwebhook_secret = \"hush\"\n\
+         [[auth.issuers]]\nissuer = \"a\"\naudience = \"t\"\nsubject_prefix = \"a/\"\nsecret = \"hush{SECRET}\"\n\
+         jwks_url = \"https://id.example.com/keys?key=hush\"\n"
     );
     let loaded = load(&file, &[]).expect("sound");
-    for text in [loaded.show(), format!("{loaded:?}")] {
+    for text in [loaded.show(), format!("{loaded:?}"), format!("{:?}", loaded.config.auth.settings())] {
         assert!(!text.contains("hush") && text.contains("[redacted]"), "{text}");
+        assert!(
+            text.contains("https://[redacted]@h/asked") && text.contains("id.example.com/keys?[redacted]"),
+            "{text}"
+        );
     }
     let faults = load("[auth]\nsecret = \"hush\"\n[[auth.issuers]]\nsecret = \"hush\"", &[]).expect_err("too short");
     assert!(!format!("{faults:?}").contains("hush"), "{faults:?}");

@@ -1,8 +1,9 @@
 //! The texts of `[auth]`.
 
+use std::fmt;
 use std::time::Duration;
 
-use tidings_auth::ClaimPath;
+use tidings_auth::{ClaimPath, shown_url};
 use toml::Value;
 
 use super::claim_path;
@@ -26,6 +27,38 @@ impl Setting for Word {
 
     fn show(&self) -> Value {
         Value::String(self.0.clone())
+    }
+}
+
+/// The address of a service, or none where it is empty. It may hold a credential (user and password, or in the query), so it
+/// is shown without these.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Address(Word);
+
+impl Address {
+    /// The whole address.
+    pub fn get(&self) -> Option<&str> {
+        self.0.get()
+    }
+
+    fn shown(&self) -> String {
+        self.get().map_or_else(String::new, shown_url)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shown())
+    }
+}
+
+impl Setting for Address {
+    fn read(value: &Value) -> Result<Address, String> {
+        Word::read(value).map(Address)
+    }
+
+    fn show(&self) -> Value {
+        Value::String(self.shown())
     }
 }
 

@@ -53,6 +53,38 @@ async fn a_balancer_s_header_says_who_the_client_is() {
 }
 
 #[tokio::test]
+async fn one_client_behind_a_balancer_leaves_places_for_others() {
+    let admission = AdmissionSettings { client_connections_max: 1, ..AdmissionSettings::default() };
+    let entry = EntrySettings { proxies: proxies("127.0.0.1", true), admission, ..EntrySettings::default() };
+    let server = serve_with(&Example::default(), entry);
+    let come = async |last: u8| {
+        let mut client = Client::connect(server.address()).await;
+        let header =
+            [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &[192, 0, 2, last, 127, 0, 0, 1, 0, 9, 0, 80]].concat();
+        client.0.write_all(&header).await.expect("sent");
+        let answer = client.ask("GET /who", "").await;
+        (client, answer)
+    };
+    let (_first, answer) = come(7).await;
+    assert_eq!(body(&answer), "192.0.2.7 true");
+    let (_second, answer) = come(7).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("one address"), "{answer}");
+    let (_other, answer) = come(8).await;
+    assert_eq!(body(&answer), "192.0.2.8 true");
+    // The proxy itself has no such bound.
+    let entry = EntrySettings {
+        proxies: proxies("127.0.0.1", false),
+        admission: AdmissionSettings { client_connections_max: 1, ..AdmissionSettings::default() },
+        ..EntrySettings::default()
+    };
+    let server = serve_with(&Example::default(), entry);
+    let mut both = [Client::connect(server.address()).await, Client::connect(server.address()).await];
+    for client in &mut both {
+        assert_eq!(body(&client.ask("GET /who", "").await), "127.0.0.1 true");
+    }
+}
+
+#[tokio::test]
 async fn without_a_header_nobody_comes_in() {
     let server = behind(proxies("127.0.0.1", true));
     for garbage in [&b"GET /who HTTP/1.1\r\nhost: localhost\r\n\r\n"[..], b"PROXY TCP4 192.0.2.7 127.0.0.1 9 80\r\n"] {

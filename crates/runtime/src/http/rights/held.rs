@@ -32,8 +32,9 @@ pub(super) struct Entry {
 
 struct State {
     grant: Grant,
-    /// Counts changes that came from the holder: what was looked up for an earlier grant is thrown away.
-    generation: u64,
+    /// Counts credentials: what was looked up for an earlier one says nothing of this one. That the holder needs something
+    /// else makes no look-up void, or it could put off its end for as long as it likes.
+    credentials: u64,
     needs: Vec<(Project, Scope)>,
     news: News,
 }
@@ -70,7 +71,7 @@ impl ExchangeError {
 
 impl Held {
     pub(super) fn new(rights: Rights, grant: Grant, needs: Vec<(Project, Scope)>, tell: Tell) -> Held {
-        let state = State { grant, generation: 0, needs, news: News::default() };
+        let state = State { grant, credentials: 0, needs, news: News::default() };
         let entry = Arc::new(Entry { state: Mutex::new(state), news: AtomicBool::new(false), tell });
         // A grant of an open service never changes.
         if !rights.is_open() {
@@ -121,7 +122,6 @@ impl Held {
         if !state.grant.allows(project, scope) {
             return false;
         }
-        state.generation += 1;
         if !state.needs.iter().any(|need| need.0 == *project && need.1 == scope) {
             state.needs.push((project.clone(), scope));
         }
@@ -131,7 +131,6 @@ impl Held {
     /// Nothing is needed in this project any more.
     pub fn release(&self, project: &Project) {
         let mut state = self.entry.state.lock();
-        state.generation += 1;
         state.needs.retain(|(of, _)| of != project);
     }
 
@@ -140,7 +139,8 @@ impl Held {
     pub fn exchange(&self, credential: Credential) -> impl Future<Output = Result<(), ExchangeError>> + Send + 'static {
         let (rights, entry) = (self.rights.clone(), self.entry.clone());
         async move {
-            let mut grant = rights.authenticate(&credential).await?;
+            let subject = entry.state.lock().grant.subject().to_owned();
+            let mut grant = rights.authenticate_again(&credential, &subject).await?;
             if rights.is_open() {
                 return Ok(());
             }
@@ -182,7 +182,7 @@ impl Entry {
             if state.needs != asked {
                 return false;
             }
-            state.generation += 1;
+            state.credentials += 1;
             state.grant = grant.clone();
             state.news.ended = None;
             state.withdraw();
@@ -209,19 +209,19 @@ impl Entry {
 
     /// Looks up what the grant is now.
     pub(super) async fn look_up(&self, authenticator: &Authenticator, now: u64) {
-        let (grant, generation) = {
+        let (asked, credentials) = {
             let state = self.state.lock();
-            (state.grant.clone(), state.generation)
+            (state.grant.clone(), state.credentials)
         };
-        let looked_up = authenticator.revalidate(&grant, now).await;
+        let looked_up = authenticator.revalidate(&asked, now).await;
         {
             let mut state = self.state.lock();
-            if state.generation != generation {
+            if state.credentials != credentials {
                 return;
             }
             match looked_up {
                 Ok(renewed) => {
-                    state.grant = renewed;
+                    state.grant = state.with_newer(&asked, renewed);
                     if !state.withdraw() {
                         return;
                     }
@@ -241,6 +241,13 @@ impl Entry {
 }
 
 impl State {
+    /// What was looked up for a grant, with the memberships that came to it meanwhile.
+    fn with_newer(&self, asked: &Grant, looked_up: Grant) -> Grant {
+        let newer = self.grant.memberships().iter();
+        let newer = newer.filter(|(project, _)| !asked.memberships().iter().any(|(known, _)| known == project));
+        newer.fold(looked_up, |grant, (project, scopes)| grant.with_membership(project.clone(), *scopes))
+    }
+
     /// Moves what is needed, but not allowed, to the news. False: there is no such thing.
     fn withdraw(&mut self) -> bool {
         let grant = self.grant.clone();

@@ -34,7 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn look_at_openings(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(opened) = self.subscriptions.poll_opened(cx, &self.registered.held) {
             match opened {
-                Ok(Stands { project, position, reference }) => {
+                Ok(Stands { project, position, reference, .. }) => {
                     let reference = reference.as_deref();
                     self.reply(&ServerFrame::Subscribed { project: project.as_str(), position, reference });
                 }

@@ -20,6 +20,18 @@ impl Rig {
         rig.answer(appended(position(12, 'b'), 1));
         rig
     }
+
+    /// The next call puts the project's deletion back, alone, behind the ends of these branches.
+    fn deletes_again(&mut self, branches: &[&str]) -> Vec<Position> {
+        let call = self.call();
+        let batch = call.batch.as_ref().expect("it is appended");
+        assert!(!call.delete && ids(&call) == ["d"], "{call:?}");
+        assert_eq!((batch.deletions.len(), batch.deletions[0].session.as_str()), (1, ""));
+        let ends = batch.deletions[0].was.clone();
+        let names: Vec<String> = ends.iter().map(|end| end.branch.as_str()[..1].to_owned()).collect();
+        assert_eq!(names, branches);
+        ends
+    }
 }
 
 #[test]
@@ -61,16 +73,16 @@ fn l19_who_deletes_keeps_the_deletion_alone() {
     rig.call();
     let step = rig.answer(heal(forked('a', 10, 'c', 11), 0, None));
     assert_eq!(step.notes, [Note::Healed, Note::PuttingBack { events: 1 }], "no word of what was deleted");
-    assert!(rig.call().delete, "before anything else");
-    rig.answer(appended(position(12, 'd'), 1));
+    rig.deletes_again(&["a"]);
+    rig.answer(appended(position(12, 'c'), 1));
     let call = rig.call();
-    assert_eq!((ids(&call), call.branch), (vec!["x".to_owned()], branch('d')));
-    rig.answer(appended(position(13, 'd'), 1));
-    // It stands there: its own fork is no news.
+    assert_eq!((ids(&call), call.branch), (vec!["x".to_owned()], branch('c')));
+    rig.answer(appended(position(13, 'c'), 1));
+    // It stands there.
     rig.push("y", 3);
     rig.call();
-    let mut head = forked('d', 12, 'e', 13);
-    head.forks.insert(0, Fork { kind: ForkKind::Deleted, ..forked('c', 11, 'd', 12).forks[0] });
+    let mut head = forked('c', 12, 'e', 13);
+    head.forks.insert(0, forked('a', 10, 'c', 11).forks[0]);
     rig.answer(heal(head, 0, None));
     assert_eq!(ids(&rig.call()), ["x", "y"]);
 }
@@ -84,9 +96,55 @@ fn l19_what_came_after_a_lost_deletion_comes_back_behind_it() {
     rig.machine.probed("another store", NOW);
     rig.call();
     rig.answer(heal(forked('a', 11, 'c', 12), 0, None));
-    assert!(rig.call().delete);
-    rig.answer(appended(position(13, 'd'), 1));
+    rig.deletes_again(&["a"]);
+    rig.answer(appended(position(13, 'c'), 1));
     assert_eq!(ids(&rig.call()), ["x"]);
+}
+
+#[test]
+fn l19_a_deletion_stands_behind_the_branches_that_its_writer_knew() {
+    let mut rig = Rig::synced();
+    rig.push("x", 1);
+    rig.call();
+    rig.answer(heal(forked('a', 11, 'b', 12), 0, None));
+    rig.call();
+    rig.answer(appended(position(13, 'b'), 1));
+    rig.push_event(&deletion(None, "d", 0), 2);
+    assert!(rig.call().delete);
+    rig.answer(appended(position(14, 'c'), 1));
+    rig.machine.probed("another store", NOW);
+    rig.call();
+    rig.answer(heal(forked('a', 9, 'z', 10), 0, None));
+    let ends = rig.deletes_again(&["b", "a"]);
+    assert_eq!(ends[1], position(11, 'a'), "where it was cut then");
+    rig.answer(appended(position(11, 'z'), 1));
+    // Lost once more, it stands where it first stood.
+    rig.push("y", 3);
+    rig.call();
+    rig.answer(heal(forked('a', 9, 'y', 10), 0, None));
+    assert_eq!(rig.deletes_again(&["b", "a"]), ends);
+}
+
+#[test]
+fn l19_a_deletion_that_stands_after_all_is_done_again_from_there() {
+    let mut rig = Rig::synced();
+    rig.push_event(&deletion(None, "d", 0), 1);
+    let first = rig.call();
+    rig.answer(unknown());
+    rig.call();
+    rig.answer(heal(forked('a', 11, 'c', 12), 0, None));
+    assert!(rig.call().delete, "of this history nobody knows it");
+    rig.answer(unknown());
+    // The first history is back, and has it.
+    let fork = Fork { kind: ForkKind::Deleted, ..forked('a', 11, 'b', 12).forks[0] };
+    let head_of_first = Head { forks: vec![fork], ..head('b', 12) };
+    rig.call();
+    let step = rig.answer(heal(head_of_first, first.number, Some((position(12, 'b'), 1))));
+    assert_eq!(step.done.len(), 1);
+    rig.push("x", 2);
+    rig.call();
+    rig.answer(heal(forked('a', 11, 'z', 12), 0, None));
+    rig.deletes_again(&["a"]);
 }
 
 #[test]
@@ -110,8 +168,8 @@ fn l19_a_deletion_that_is_news_leaves_the_own_one() {
     // The own deletion is lost, another ingest deleted since.
     let fork = Fork { kind: ForkKind::Deleted, ..forked('a', 10, 'c', 11).forks[0] };
     rig.answer(heal(Head { forks: vec![fork], ..head('c', 11) }, 0, None));
-    assert!(rig.call().delete, "done again");
-    rig.answer(appended(position(12, 'd'), 1));
+    rig.deletes_again(&["a"]);
+    rig.answer(appended(position(12, 'c'), 1));
     assert_eq!(ids(&rig.call()), ["x"]);
 }
 
@@ -139,7 +197,7 @@ fn l19_too_many_deleted_sessions_refuse_those_alone() {
     rig.push_event(&deletion(Some("s"), "d", 0), 1);
     rig.push("x", 2);
     rig.call();
-    let step = rig.answer(Ok(Answer::DeletionsFull));
+    let step = rig.answer(refused(&[(0, RefusalWhy::DeletionsFull)]));
     assert_eq!(step.done, [Done { slot: Slot { request: 1, index: 0 }, verdict: Err(Failure::DeletionsFull) }]);
     assert_eq!(ids(&rig.call()), ["x"]);
 }

@@ -330,3 +330,32 @@ fn l9_where_an_event_on_its_way_back_is_found_is_not_where_it_first_stood() {
     assert_eq!(ids(&call), ["first", "x", "y"]);
     assert_eq!(was(&events(&call)[0])[0], position(11, 'a'));
 }
+
+#[test]
+fn l9_loud_projects_leave_a_quiet_one_its_part_of_the_memory() {
+    let total = Commons::new(64 * 1024);
+    let keep = || Keep { bytes_max: 48 * 1024, total: total.clone(), ..keep() };
+    let mut loud = [Rig::keeping(keep()), Rig::keeping(keep())];
+    let mut quiet = Rig::keeping(keep());
+    for n in 12..600 {
+        for rig in &mut loud {
+            rig.push(&format!("loud {n} {}", "x".repeat(200)), n);
+            rig.call();
+            rig.answer(appended(position(n, 'a'), 1));
+        }
+        if n % 100 == 0 {
+            quiet.push(&format!("quiet {n}"), n);
+            quiet.call();
+            quiet.answer(appended(position(11 + n / 100, 'a'), 1));
+        }
+    }
+    // All of the quiet one's last minute is there.
+    quiet.push("x", 1_000);
+    quiet.call();
+    quiet.answer(heal(forked('a', 10, 'b', 11), 0, None));
+    assert_eq!(ids(&quiet.call()).len(), 7, "what it kept, and the new one");
+    // Who is loud no more gives way, too.
+    loud[1].machine.probed("", NOW);
+    drop(loud);
+    assert!(!total.presses(1));
+}

@@ -1,4 +1,5 @@
-//! Acknowledgements that wait for replicas (scenario 9 of docs/log.md).
+//! Scenario 9: a project whose acknowledgements wait for replicas, and a replica that stops between the append and the
+//! wait: no retry by any ingest is acknowledged until it is back, and after its promotion the event is there.
 
 use std::net::SocketAddr;
 
