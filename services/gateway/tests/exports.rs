@@ -71,3 +71,18 @@ async fn a_drain_cuts_exports_that_cannot_finish_and_they_see_it() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
     assert!(within(export.frame()).await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_reads_on_ends_with_the_gateway() {
+    let mut rig = Rig::start_with_small_rings().await;
+    rig.say(5).await;
+    let mut export = rig.open(EXPORT, "*/*").await.into_body();
+    let stream = rig.open(EVENTS, "text/event-stream").await;
+    assert_eq!(rig.gateway.open(), 2);
+    rig.gateway.drain().await;
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    assert_eq!(rig.gateway.open(), 0, "readers that take nothing keep them");
+    let cut = within(export.frame()).await.expect("not the end of a whole body");
+    assert!(cut.is_err(), "{cut:?}");
+    drop(stream);
+}

@@ -13,7 +13,7 @@ use tidings_protocol::project::Project;
 const PRESENCE: &str = "/v1/projects/demo/presence";
 const STREAM: &str = "text/event-stream";
 
-/// What changes is reported a moment later.
+/// What changes is reported a moment later, and a list may be a second old.
 async fn a_moment() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
@@ -32,8 +32,10 @@ async fn whoever_holds_a_stream_is_there_until_it_ends() {
     });
     assert_eq!(list(&rig).await, nobody);
     assert_eq!(rig.get(EVENTS).await.status, 200);
+    a_moment().await;
     assert_eq!(list(&rig).await, nobody, "a poll is over when it is answered");
     let streams = [rig.open(EVENTS, STREAM).await, rig.open(EVENTS, STREAM).await];
+    a_moment().await;
     let there = list(&rig).await;
     let viewers = there["viewers"].as_array().expect("a list");
     assert_eq!(viewers.len(), 2, "{there}");

@@ -215,3 +215,22 @@ async fn a_revoked_key_is_refused_within_seconds_and_no_scope_is_not_enough() {
     until_held_no_more().await;
     assert_eq!(publish(&runner).await, 401);
 }
+
+#[tokio::test]
+async fn who_administrates_too_often_is_told_when_to_come_back() {
+    let mut config = Config::default();
+    config.limits.requests_per_second = 1;
+    let rig = Rig::start_with(config).await;
+    let mut taken = 0;
+    let refused = loop {
+        assert!(taken < 1_000, "nothing is refused");
+        let answer = rig.call("PATCH", SETTINGS, Some(json!({}))).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += 1;
+    };
+    refused.assert_problem(429, "rate_limited");
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(rig.publish(&support::event("e1")).await["results"][0]["status"], "appended", "runners have their own");
+}

@@ -47,9 +47,7 @@ impl Looks {
     ) -> Result<Bytes, ReadError> {
         let held = self.of(project);
         let mut known = held.lock().await;
-        if let Some((at, found)) = &*known
-            && at.elapsed() < FRESH
-        {
+        if let Some((_, found)) = known.as_ref().filter(|known| is_fresh(known)) {
             return found.clone();
         }
         let _turn = self.turns.acquire().await.expect("it is never closed");
@@ -65,8 +63,9 @@ impl Looks {
         }
         if projects.len() >= PROJECTS_MAX {
             // Whoever asks just now holds it.
-            projects
-                .retain(|_, look| Arc::strong_count(look) > 1 || look.try_lock().is_ok_and(|known| is_fresh(&known)));
+            projects.retain(|_, look| {
+                Arc::strong_count(look) > 1 || look.try_lock().is_ok_and(|known| known.as_ref().is_some_and(is_fresh))
+            });
         }
         if projects.len() >= PROJECTS_MAX {
             projects.clear();
@@ -81,6 +80,6 @@ impl Looks {
     }
 }
 
-fn is_fresh(known: &Option<(Instant, Result<Bytes, ReadError>)>) -> bool {
-    known.as_ref().is_some_and(|(at, _)| at.elapsed() < FRESH)
+fn is_fresh((at, _): &(Instant, Result<Bytes, ReadError>)) -> bool {
+    at.elapsed() < FRESH
 }

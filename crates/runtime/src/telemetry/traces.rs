@@ -296,10 +296,11 @@ mod tests {
         let _layered = tracing::subscriber::set_default(tracing_subscriber::registry().with(traces.layer()));
         let begun = || (0..100).filter(|_| traces.request("publish", Some(RUNNER)).is_some()).count();
         assert_eq!(begun(), 5);
-        assert_eq!(registry.gather()[0].get_metric()[0].get_counter().get_value(), 95.0);
+        let over_rate = || traces.0.as_deref().expect("it is on").over_rate.get();
+        assert_eq!((over_rate(), registry.gather()[0].name()), (95, "tidings_traces_over_rate_total"));
         let unsampled = RUNNER.replace("-01", "-00");
         assert!(traces.request("publish", Some(&unsampled)).is_none());
-        assert_eq!(registry.gather()[0].get_metric()[0].get_counter().get_value(), 95.0, "it asked for nothing");
+        assert_eq!(over_rate(), 95, "it asked for nothing");
         tokio::time::advance(Duration::from_millis(600)).await;
         assert!(traces.admits(), "what events say draws from the same");
         assert_eq!(begun(), 2);

@@ -14,7 +14,7 @@ use fred::types::Message;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tidings_broker::redis::{RedisBroker, RedisSettings};
-use tidings_broker::{Answer, AppendBatch, AppendCall, Log as _, Probe as _};
+use tidings_broker::{Answer, AppendBatch, AppendCall, CallError, Log as _, NothingWhy, Probe as _};
 use tidings_protocol::entry::{Body, Entry};
 use tidings_protocol::intake::{Intake, parse_body};
 use tidings_protocol::position::Branch;
@@ -37,6 +37,9 @@ const CHECK: &str = "an event";
 
 /// How long each step may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two looks whether a node is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long the keys of a project of our own live, in ms, should nobody remove them.
 const KEYS_MS: &str = "600000";
@@ -234,7 +237,14 @@ async fn append_over(broker: &RedisBroker, config: &Config, traveller: &Travelle
         wait: config.projects.wait(),
     };
     let project = || traveller.project.clone();
-    let born = broker.append(project(), call(0, Branch::NONE, None)).await.map_err(|error| error.to_string())?;
+    let until = Instant::now() + STEP_TIMEOUT / 2;
+    let born = loop {
+        match broker.append(project(), call(0, Branch::NONE, None)).await {
+            // Most of a cluster is there, and the node of this project not yet.
+            Err(CallError::Nothing(NothingWhy::Away)) if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+            born => break born.map_err(|error| error.to_string())?,
+        }
+    };
     let Answer::Synced(head) = born else { return Err(format!("a new log answers {born:?}")) };
     match broker.append(project(), call(1, head.branch, Some(batch))).await.map_err(|error| error.to_string())? {
         Answer::Appended { publish_error: None, .. } => Ok(()),

@@ -144,7 +144,9 @@ async fn who_takes_nothing_is_blocked_until_it_does_or_goes() {
     assert!(futures_util::poll!(&mut silent).is_pending());
     assert_eq!(blocked(), 2);
     while blocked() > 1 {
-        theirs.read_exact(&mut [0; 16]).await.expect("more of the greeting");
+        let mut some = [0; 16];
+        let more = tokio::time::timeout(HANG, theirs.read_exact(&mut some)).await;
+        more.expect("more of the greeting").expect("an open socket");
         assert!(futures_util::poll!(&mut reading).is_pending());
     }
     drop(silent);
