@@ -147,7 +147,7 @@ impl Authenticator {
 
     /// The same without asking anybody, by what is held alone; `None`: it must be asked, by [`Authenticator::authenticate`].
     /// Costs a signature; of a token that names no key one for each of its issuer's, up to
-    /// [`KEYS_TRIED_MAX`](crate::limits::KEYS_TRIED_MAX). Keys that a token wants are fetched then, whether anybody waits or
+    /// [`KEYS_TRIED_MAX`]. Keys that a token wants are fetched then, whether anybody waits or
     /// not.
     pub fn held(&self, credential: &Credential, now: u64) -> Option<Result<Grant, Refusal>> {
         self.held_within(credential, now, KEYS_TRIED_MAX)

@@ -4,7 +4,7 @@
 //! have while somebody here wants to know. What was told before is compared with what is there now, so that the viewers of
 //! a gateway that died leave everywhere without anybody saying so.
 //!
-//! The machine is [`board`]: pure, told the time. [`hall`] is its shell: a task per project, and the handles of connections.
+//! The machine is `board`: pure, told the time. `hall` is its shell: a task per project, and the handles of connections.
 //! Presence is no part of the log: it has no position, is told at most once, and put right by a full list every
 //! [`FULL_EVERY`]. While the store is away it is marked stale, and stops nothing.
 

@@ -29,7 +29,7 @@ pub const OWN_RULES_MAX: usize = 16;
 pub const PATTERN_BYTES_MAX: usize = 512;
 
 /// Largest automaton of all own rules together, in bytes. It is a deterministic one, so that a byte of text costs one step:
-/// what fits here fits [`CACHE_BYTES_MAX`] too, where it is made bit by bit.
+/// what fits here fits `CACHE_BYTES_MAX` too, where it is made bit by bit.
 pub const OWN_AUTOMATON_BYTES_MAX: usize = 512 * 1024;
 
 /// Longest name of a rule, in bytes.

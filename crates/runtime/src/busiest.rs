@@ -2,7 +2,7 @@
 //!
 //! A project is named from the moment that it is among the busiest, and counts from zero then; what it did before counts for
 //! `other`, so that nothing counts twice and no counter falls but by a new beginning. Traffic that is long gone weighs
-//! little: half as much every [`HALF_LIFE`]. Memory is bounded by how many are named, whatever names come.
+//! little: half as much every `HALF_LIFE`. Memory is bounded by how many are named, whatever names come.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
