@@ -44,7 +44,7 @@ impl Collector for Runtime {
         self.queue.set(count(self.runtime.global_queue_depth()));
         let workers = 0..self.runtime.num_workers();
         let busy: f64 = workers.map(|worker| self.runtime.worker_total_busy_duration(worker).as_secs_f64()).sum();
-        // Two scrapes at once may read in either order; a counter never falls.
+        // Scrapes come one by one, from the admin port's one thread; a counter never falls.
         self.busy.inc_by((busy - self.busy.get()).max(0.0));
         [self.tasks.collect(), self.queue.collect(), self.busy.collect()].concat()
     }

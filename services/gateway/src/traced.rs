@@ -49,15 +49,16 @@ fn record(traces: &Traces, held: &Held) {
     let times = (traced.heard(), SystemTime::now());
     let parents = held.events().iter().map(|event| event.traceparent.as_str()).filter(|parent| is_sampled(parent));
     let mut parents: Vec<&str> = parents.collect();
+    parents.sort_unstable();
     parents.dedup();
     parents.truncate(LINKS_MAX);
     if parents.is_empty() || !traces.admits() {
         return;
     }
-    let done = |name, parent, links| Done { name, times, parent, links, about: Vec::new(), error: None };
-    let fan_out = traced.fan_out(|| traces.record(done("fan out", parents.first()?, &parents)));
+    let done = |name, parent, links| Done { name, times, parent, links, error: None };
+    let fan_out = traced.fan_out(|| traces.record(&done("fan out", parents.first()?, &parents)));
     let links: Vec<&str> = fan_out.into_iter().collect();
     for parent in &parents {
-        traces.record(done("deliver", parent, &links));
+        traces.record(&done("deliver", parent, &links));
     }
 }

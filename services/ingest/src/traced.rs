@@ -43,10 +43,10 @@ impl Traced {
         let now = SystemTime::now();
         let error = failed.then_some("not all events were taken");
         for parent in &self.parents {
-            let done = |name, times, parent| Done { name, times, parent, links: &[], about: Vec::new(), error };
-            let Some(append) = traces.record(done("append", (self.began, now), parent)) else { continue };
+            let done = |name, times, parent| Done { name, times, parent, links: &[], error };
+            let Some(append) = traces.record(&done("append", (self.began, now), parent)) else { continue };
             if let Some(times) = self.called.times() {
-                traces.record(done("redis", times, &append));
+                traces.record(&done("redis", times, &append));
             }
         }
     }

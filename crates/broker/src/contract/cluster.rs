@@ -10,11 +10,8 @@ use super::Subject;
 use super::subject::{START_MS, until_connected};
 use crate::Broker;
 use crate::clock::ManualClock;
-use crate::presence::Presences;
-use crate::quota::Quotas;
 use crate::redis::server::cluster::{LOOK_EVERY, RedisCluster};
 use crate::redis::{RedisBroker, RedisSettings};
-use crate::registry::Registry;
 
 /// A prefix of a cluster's keys.
 pub(super) struct ClusterSubject<'a> {
@@ -50,18 +47,6 @@ async fn reaches_all(broker: &RedisBroker) {
 
 impl Subject for ClusterSubject<'_> {
     fn broker(&self) -> Arc<dyn Broker> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn quotas(&self) -> Arc<dyn Quotas> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn presences(&self) -> Arc<dyn Presences> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn registry(&self) -> Arc<dyn Registry> {
         Arc::new(self.broker.clone())
     }
 

@@ -23,13 +23,19 @@ pub trait Subject: Send + Sync {
     fn broker(&self) -> Arc<dyn Broker>;
 
     /// Its shared limits.
-    fn quotas(&self) -> Arc<dyn Quotas>;
+    fn quotas(&self) -> Arc<dyn Quotas> {
+        self.broker().quotas()
+    }
 
     /// Who is there.
-    fn presences(&self) -> Arc<dyn Presences>;
+    fn presences(&self) -> Arc<dyn Presences> {
+        self.broker().presences()
+    }
 
     /// Its keys, members and settings.
-    fn registry(&self) -> Arc<dyn Registry>;
+    fn registry(&self) -> Arc<dyn Registry> {
+        self.broker().registry()
+    }
 
     /// Its clock.
     fn clock(&self) -> &ManualClock;
@@ -64,18 +70,6 @@ impl MemorySubject {
 
 impl Subject for MemorySubject {
     fn broker(&self) -> Arc<dyn Broker> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn quotas(&self) -> Arc<dyn Quotas> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn presences(&self) -> Arc<dyn Presences> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn registry(&self) -> Arc<dyn Registry> {
         Arc::new(self.broker.clone())
     }
 
@@ -134,18 +128,6 @@ pub(super) async fn until_connected(broker: &RedisBroker, wanted: bool) {
 
 impl Subject for RedisSubject {
     fn broker(&self) -> Arc<dyn Broker> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn quotas(&self) -> Arc<dyn Quotas> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn presences(&self) -> Arc<dyn Presences> {
-        Arc::new(self.broker.clone())
-    }
-
-    fn registry(&self) -> Arc<dyn Registry> {
         Arc::new(self.broker.clone())
     }
 

@@ -266,9 +266,10 @@ impl Cluster {
         };
         let mut asking = false;
         for _ in 0..REDIRECTS_MAX {
+            let sent = self.history.now();
             let answer = to.send(sending, asking).await;
             if answer.is_ok() && !asking {
-                self.history.served(slot, to.id);
+                self.history.served(slot, to.id, sent);
             }
             let Err(CallError::Nothing(NothingWhy::Away | NothingWhy::Refusing(_))) = &answer else { return answer };
             match redirect(&answer, &to) {

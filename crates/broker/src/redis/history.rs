@@ -22,7 +22,7 @@ const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
 pub(super) struct History {
     began: Instant,
     incarnations: Mutex<HashMap<String, Sighting>>,
-    /// For each slot the last two nodes that served it: id in the upper bits, time of the last answer in the lower.
+    /// For each slot the last two nodes that served it: id in the upper bits, time of the last call that it answered in the lower.
     served: Box<[[AtomicU64; 2]]>,
 }
 
@@ -53,14 +53,15 @@ impl History {
         self.incarnations.lock().get(incarnation).map(|sighting| sighting.first)
     }
 
-    /// A node answered for a slot, not asked to do so out of turn.
-    pub(super) fn served(&self, slot: u16, node: u32) {
+    /// A node answered for a slot what was sent at this time, not asked to do so out of turn. It served the slot then or
+    /// later; how late the answer is heard says nothing.
+    pub(super) fn served(&self, slot: u16, node: u32, sent: u64) {
         let [last, before] = &self.served[usize::from(slot)];
         let was = last.load(Ordering::Relaxed);
         if was >> TIME_BITS != u64::from(node) {
             before.store(was, Ordering::Relaxed);
         }
-        last.store(u64::from(node) << TIME_BITS | self.now(), Ordering::Relaxed);
+        last.store(u64::from(node) << TIME_BITS | sent, Ordering::Relaxed);
     }
 
     /// Whether this node, one of the last two, served the slot at or after that time.
@@ -69,8 +70,8 @@ impl History {
         cells.filter(|cell| cell >> TIME_BITS == u64::from(node)).any(|cell| cell & TIME_MAX >= time)
     }
 
-    /// Rounded down.
-    fn now(&self) -> u64 {
+    /// The time now, rounded down.
+    pub(super) fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(TIME_MAX).min(TIME_MAX)
     }
 }
@@ -83,19 +84,21 @@ mod tests {
     async fn a_node_vouches_only_behind_the_other_ones_first_sighting() {
         let history = History::new();
         let pass = |ms| tokio::time::advance(Duration::from_millis(ms));
-        history.served(7, 1);
+        history.served(7, 1, history.now());
         pass(1_000).await;
         history.seen(["b"].into_iter());
         let since = history.seen_since("b").expect("it was seen");
         assert_eq!(history.seen_since("c"), None);
         assert!(!history.served_since(7, 1, since), "it served the slot before");
         pass(1_000).await;
-        history.served(7, 1);
-        history.served(7, 2);
+        history.served(7, 1, history.now());
+        history.served(7, 2, history.now());
         assert!(history.served_since(7, 1, since) && history.served_since(7, 2, since));
         assert!(!history.served_since(7, 3, since) && !history.served_since(8, 1, since));
-        history.served(7, 3);
+        history.served(7, 3, history.now());
         assert!(!history.served_since(7, 1, since), "two others had it since");
+        history.served(7, 1, since - 1);
+        assert!(!history.served_since(7, 1, since), "an answer that is heard late");
         pass(600_000).await;
         history.seen(["c"].into_iter());
         assert_eq!(history.seen_since("b"), None, "nobody has it any more");

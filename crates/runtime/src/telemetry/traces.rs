@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use prometheus::{IntCounter, Registry};
 use tidings_limits::Rate;
 use tidings_limits::local::LocalLimit;
-use tidings_protocol::intake::valid_traceparent;
+use tidings_protocol::intake::{is_sampled, valid_traceparent};
 use tracing::Subscriber;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::filter::{Directive, LevelFilter, Targets};
@@ -75,8 +75,6 @@ pub struct Done<'a> {
     pub parent: &'a str,
     /// What else it was for; of more than [`LINKS_MAX`] the first.
     pub links: &'a [&'a str],
-    /// What is known of it.
-    pub about: Vec<KeyValue>,
     /// Why it failed; none: it did not.
     pub error: Option<&'static str>,
 }
@@ -146,7 +144,7 @@ impl Traces {
 
     /// Whether what carries this is to be recorded.
     pub fn samples(&self, traceparent: &str) -> bool {
-        self.is_on() && sampled(traceparent).is_some()
+        self.is_on() && is_sampled(traceparent)
     }
 
     /// Begins the span of a request that a client made; none if it is not sampled, or too many are. Without a trace of its
@@ -183,15 +181,14 @@ impl Traces {
     }
 
     /// Records a span. Its `traceparent`, for what follows from it; none if its parent is not sampled.
-    pub fn record(&self, done: Done<'_>) -> Option<String> {
+    pub fn record(&self, done: &Done<'_>) -> Option<String> {
         let inner = self.0.as_deref()?;
         let parent = Context::new().with_remote_span_context(sampled(done.parent)?);
         let links = done.links.iter().filter_map(|link| sampled(link)).take(LINKS_MAX);
         let builder = SpanBuilder::from_name(done.name)
             .with_kind(SpanKind::Internal)
             .with_start_time(done.times.0)
-            .with_links(links.map(Link::with_context).collect())
-            .with_attributes(done.about);
+            .with_links(links.map(Link::with_context).collect());
         let mut span = inner.tracer.build_with_context(builder, &parent);
         if let Some(error) = done.error {
             span.set_status(Status::error(error));
@@ -313,8 +310,8 @@ mod tests {
         assert!(!traces.is_on() && !traces.samples(RUNNER));
         assert!(traces.request("publish", Some(RUNNER)).is_none());
         let now = SystemTime::now();
-        let done = Done { name: "append", times: (now, now), parent: RUNNER, links: &[], about: vec![], error: None };
-        assert_eq!(traces.record(done), None);
+        let done = Done { name: "append", times: (now, now), parent: RUNNER, links: &[], error: None };
+        assert_eq!(traces.record(&done), None);
         traces.finish();
     }
 }
