@@ -4,6 +4,7 @@
 //! clock, no randomness and no I/O: `now` and [`Draw`] are passed in, calls go out of [`Machine::next`] and their answers
 //! come back by [`Machine::answered`]. It does not bound what waits, nor know of deadlines: its shell does.
 
+mod flight;
 mod forks;
 mod memory;
 mod outcome;
@@ -17,10 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_broker::limits::SEQUENCE_MAX;
-use tidings_broker::{Answer, AppendBatch, AppendCall, CallError, DedupeWindow, NothingWhy, Refusal, RefusalWhy};
-use tidings_protocol::entry::ENTRY_BYTES_MAX;
-use tidings_protocol::head::FORKS_MAX;
+use tidings_broker::{Answer, AppendCall, CallError, DedupeWindow, NothingWhy, Refusal, RefusalWhy};
 use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::wire;
 
@@ -28,7 +26,8 @@ pub use forks::Lost;
 pub use memory::Keep;
 pub use outcome::{Done, Failure, Outcome, Verdict};
 
-use super::item::{self, Item, Purpose};
+use super::item::{Item, Purpose};
+use flight::Flight;
 use forks::Freed;
 use memory::Memory;
 
@@ -121,26 +120,6 @@ pub struct Machine {
     trouble: Option<NothingWhy>,
 }
 
-/// The call in flight, or to be sent again.
-#[derive(Debug)]
-struct Flight {
-    number: u64,
-    branch: Branch,
-    /// None: sync, or the project's deletion.
-    batch: Option<AppendBatch>,
-    /// None: sync.
-    items: Vec<Item>,
-    in_air: bool,
-    /// Some sending got no answer; since when.
-    unanswered: Option<Duration>,
-}
-
-impl Flight {
-    fn deletes_project(&self) -> bool {
-        self.items.first().is_some_and(Item::deletes_project)
-    }
-}
-
 impl Machine {
     /// A writer that knows nothing of the log. Its numbers begin above `number`.
     pub fn new(writer: Arc<str>, number: u64, dedupe: DedupeWindow, keep: Keep) -> Machine {
@@ -216,61 +195,6 @@ impl Machine {
             dedupe: self.dedupe,
             wait: None,
         })
-    }
-
-    fn assemble(&mut self) -> Option<Flight> {
-        if self.queue.is_empty() && !self.sync_due {
-            return None;
-        }
-        let flight = |number, batch, items| Flight {
-            number,
-            branch: self.branch,
-            batch,
-            items,
-            in_air: false,
-            unanswered: None,
-        };
-        if self.branch.is_none() || self.sync_due {
-            return Some(flight(self.number, None, Vec::new()));
-        }
-        let count = self.cut();
-        let mut items = item::without_doubles(self.queue.drain(..count).collect());
-        self.narrow = self.narrow.saturating_sub(count);
-        self.number += 1;
-        let deletes = items.first().is_some_and(Item::deletes_project);
-        if deletes {
-            items[0].stand_behind(self.all_ends());
-        }
-        let batch = (!deletes).then(|| item::batch(&items));
-        Some(flight(self.number, batch, items))
-    }
-
-    /// What the project's deletion closes, if it is done now: all of the open branch, and of those before it what the log
-    /// held.
-    fn all_ends(&self) -> Vec<Position> {
-        let open = Position::new(0, SEQUENCE_MAX, self.branch);
-        std::iter::once(open).chain(self.ends.iter().copied()).take(FORKS_MAX).collect()
-    }
-
-    /// How many of the waiting items make the next entry: at least one, at most [`ENTRY_BYTES_MAX`]. The project's deletion
-    /// goes alone.
-    fn cut(&self) -> usize {
-        let mut bytes = 0;
-        let mut producer = None;
-        let fits = self.queue.iter().take_while(|item| {
-            bytes += item.batch_bytes();
-            let alone = self.narrow == 0
-                || match (producer, item.producer()) {
-                    (Some(first), Some(this)) => first == this,
-                    (None, this) => {
-                        producer = this;
-                        true
-                    }
-                    (_, None) => true,
-                };
-            alone && bytes <= ENTRY_BYTES_MAX && !item.goes_alone()
-        });
-        fits.count().max(1)
     }
 
     /// Takes the answer to the call in the air. `now` is the time since any fixed moment.

@@ -11,6 +11,7 @@ use crate::writer::draw::gap_event;
 use crate::writer::item::Slot;
 use prost::Message as _;
 use tidings_broker::{Answer, Heal, Refusal};
+use tidings_protocol::entry::ENTRY_BYTES_MAX;
 use tidings_protocol::entry::ForkKind;
 use tidings_protocol::head::{Fork, Head};
 
