@@ -10,6 +10,7 @@ mod checkpoint;
 pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod inbox;
 pub mod index;
 pub mod limits;
 pub mod memory;
@@ -30,6 +31,7 @@ use tidings_protocol::head::Head;
 use tidings_protocol::position::{Branch, LogId, Position};
 use tidings_protocol::project::Project;
 
+use inbox::Inboxes;
 use presence::Presences;
 use quota::Quotas;
 use registry::Registry;
@@ -108,6 +110,11 @@ pub trait Index: Send + Sync + 'static {
     /// Who is there. Unless it is overridden: a store that is always away for it.
     fn presences(&self) -> Arc<dyn Presences> {
         Arc::new(presence::NoPresences)
+    }
+
+    /// What viewers ask of runners. Unless it is overridden: a store that is always away for it.
+    fn inboxes(&self) -> Arc<dyn Inboxes> {
+        Arc::new(inbox::NoInboxes)
     }
 }
 
@@ -223,6 +230,20 @@ pub struct AppendBatch {
     pub producers: Vec<ProducerStep>,
     /// Sessions that events of the batch delete, indexes growing.
     pub deletions: Vec<SessionDeletion>,
+}
+
+/// An event that stands only if no other event stands under its key: the first final answer to a command, say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardStep {
+    /// Index in the batch.
+    pub index: u32,
+    /// What it answers; without control characters, at most 160 bytes.
+    pub key: String,
+    /// Until when the key is remembered, by the store's clock, in milliseconds since the Unix epoch; at most
+    /// [`limits::GUARD_MS_MAX`] from now count.
+    pub until_ms: u64,
+    /// What whoever comes later is told, at most [`limits::GUARD_NOTE_BYTES_MAX`] bytes, without control characters.
+    pub note: String,
 }
 
 /// An event that deletes its session (docs/log.md L19), or is the project's deletion on its way back: what stood before it

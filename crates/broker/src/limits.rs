@@ -49,3 +49,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Longest time for which a guard is remembered, in milliseconds.
+pub const GUARD_MS_MAX: u64 = 8 * 24 * 60 * 60 * 1_000;
+
+/// Longest note of a guard, in bytes.
+pub const GUARD_NOTE_BYTES_MAX: usize = 512;

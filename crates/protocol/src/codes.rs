@@ -44,10 +44,16 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    /// Another answer to the same command or request for approval came first.
+    AlreadyAnswered = "already_answered", 409, never, "It is answered already";
     /// More events in one array than allowed.
     BatchTooLarge = "batch_too_large", 413, never, "Too many events in one request";
     /// The service has as much to do as it may take on.
     Busy = "busy", 503, again, "The service is busy";
+    /// The id of a command is somebody else's.
+    CommandConflict = "command_conflict", 409, never, "The id is another command's";
+    /// The command is answered, or was never known here.
+    CommandGone = "command_gone", 410, never, "The command is over";
     /// `data` nests deeper than allowed.
     DataTooDeep = "data_too_deep", 422, never, "JSON is nested too deeply";
     /// As many sessions as may be were deleted while their events are still in the log.
@@ -70,6 +76,8 @@ error_codes! {
     HeadersTooLarge = "headers_too_large", 431, never, "The header fields are too large";
     /// The `Host` header names another host than the service answers for.
     HostRefused = "host_refused", 403, never, "The host is refused";
+    /// As many commands of this capability are open as may be.
+    InboxFull = "inbox_full", 503, again, "The inbox is full";
     /// A fault of the service; details are in its log.
     Internal = "internal", 500, again, "The service failed";
     /// Several events of a request are faulty, each in its own way.
@@ -90,6 +98,8 @@ error_codes! {
     InvalidProject = "invalid_project", 400, never, "The project's name is not valid";
     /// Text that is not UTF-8.
     InvalidUtf8 = "invalid_utf8", 400, never, "The text is not valid UTF-8";
+    /// The lease is not this runner's any more: the command was handed on.
+    LeaseLost = "lease_lost", 409, never, "The lease is over";
     /// The body ended in the middle of a line: that line was not taken.
     LineCut = "line_cut", 400, again, "The last line is incomplete";
     /// A line of NDJSON is longer than allowed.
@@ -106,6 +116,8 @@ error_codes! {
     MissingField = "missing_field", 422, never, "A required field is missing";
     /// The project's log was written by a newer version.
     NewerFormat = "newer_format", 503, again, "The log is of a newer version";
+    /// No runner with the capability is there.
+    NoRunner = "no_runner", 503, again, "No runner is there";
     /// None of the accepted media types can be served.
     NotAcceptable = "not_acceptable", 406, never, "No acceptable representation";
     /// No such route, session or other thing.
@@ -136,6 +148,8 @@ error_codes! {
     Reserved = "reserved", 422, never, "Reserved to the server";
     /// What is needed to check the caller's rights does not answer.
     RightsUnavailable = "rights_unavailable", 503, again, "Rights cannot be checked now";
+    /// A runner of this name is there by another credential.
+    RunnerTaken = "runner_taken", 409, never, "The runner is somebody else's";
     /// A connection subscribes to more projects than allowed.
     TooManySubscriptions = "too_many_subscriptions", 409, never, "Too many subscriptions";
     /// No credential, or none that is good.

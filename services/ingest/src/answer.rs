@@ -168,6 +168,9 @@ pub(crate) fn result(outcome: Outcome) -> Result<EventResult, FieldProblem> {
                 .field("producer.epoch")
                 .expected(format!("a producer of epoch {epoch} took over"))
         }),
+        Outcome::Settled { first } => {
+            Err(FieldProblem::new(ErrorCode::AlreadyAnswered).expected(format!("it was answered at {first}")))
+        }
     }
 }
 

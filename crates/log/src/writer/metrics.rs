@@ -117,7 +117,7 @@ impl Metrics {
         match verdict {
             Ok(Outcome::Appended { .. }) => self.events.inc(),
             Ok(Outcome::Duplicate { .. }) => self.duplicates.inc(),
-            Ok(Outcome::OutOfSequence { .. } | Outcome::Fenced { .. }) => self.refused.inc(),
+            Ok(Outcome::OutOfSequence { .. } | Outcome::Fenced { .. } | Outcome::Settled { .. }) => self.refused.inc(),
             Err(_) => {}
         }
     }

@@ -83,6 +83,7 @@ pub(super) fn build(
         text: text_span(kind, &data, &json),
         traceparent: trace.unwrap_or_default().to_owned(),
         sent_ms: draft.text[field::TIME].as_deref().map_or(0, |time| sent_ms(time, intake.received_ms)),
+        guard: None,
         id: id.into_owned(),
         json: json.into(),
     })

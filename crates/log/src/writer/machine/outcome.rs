@@ -32,6 +32,11 @@ pub enum Outcome {
         /// The epoch that was seen.
         epoch: u64,
     },
+    /// Another event stands under its guard's key; it was not taken.
+    Settled {
+        /// Where that one stands.
+        first: Position,
+    },
 }
 
 /// Why there is no outcome.
