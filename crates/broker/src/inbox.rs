@@ -356,12 +356,7 @@ impl Inboxes for NoInboxes {
         NoInboxes::nothing()
     }
 
-    fn answer(
-        &self,
-        _: Project,
-        _: String,
-        _: Vec<LeaseStep>,
-    ) -> BoxFuture<'_, Result<Vec<LeaseAnswer>, CallError>> {
+    fn answer(&self, _: Project, _: String, _: Vec<LeaseStep>) -> BoxFuture<'_, Result<Vec<LeaseAnswer>, CallError>> {
         NoInboxes::nothing()
     }
 

@@ -49,6 +49,8 @@ fn full_event() -> wire::Event {
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
         // Added later; `event_sent.bin` has it.
         sent_ms: 0,
+        // Added later; `event_guard.bin` has it.
+        guard: None,
     }
 }
 

@@ -1,0 +1,1 @@
+//! Agent Swarm (docs/dialects.md).

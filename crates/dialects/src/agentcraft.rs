@@ -1,0 +1,1 @@
+//! AgentCraft (docs/dialects.md).

@@ -1,0 +1,1 @@
+//! PyGent Factory (docs/dialects.md).
