@@ -7,6 +7,7 @@
 
 pub mod agent_swarm;
 pub mod agentcraft;
+pub mod claude_code;
 pub mod engine_io;
 pub mod pygent;
 pub mod told;
