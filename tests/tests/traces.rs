@@ -29,9 +29,9 @@ fn one<'a>(spans: &'a [Span], name: &str) -> &'a Span {
 async fn the_whole_way_of_one_event_is_one_trace() {
     let collector = Collector::start().await;
     let cluster = Cluster::on_redis().gateways(2).set("TIDINGS_TELEMETRY__OTLP_URL", collector.url()).start().await;
-    let on_each = cluster.gateways.iter().map(|gateway| {
+    let on_each = cluster.gateways.iter().zip([Kind::WebSocket, Kind::Sse]).map(|(gateway, kind)| {
         let mut viewers = Viewers::new(Directory::new(vec![gateway.address()]));
-        viewers.add(Plan::new(Kind::ALL[0], PROJECT));
+        viewers.add(Plan::new(kind, PROJECT));
         viewers
     });
     let mut on_each: Vec<Viewers> = on_each.collect();

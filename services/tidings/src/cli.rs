@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidings_runtime::config::Sources;
 
-use crate::{admin, demo, doctor, replay, tail, token};
+use crate::{admin, commands, demo, doctor, replay, tail, token};
 
 /// What `tidings --help` says to who comes here first.
 const FIRST_STEPS: &str = "\
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Replay(replay::Flags),
     /// Follow a project: pretty on a terminal, NDJSON in a pipe
     Tail(tail::Flags),
+    /// Be a runner: start a program for each command of a project, and tell what it prints
+    Commands(commands::Flags),
     /// Make a token with the secret that the services share
     Token {
         #[command(subcommand)]
@@ -194,6 +196,7 @@ mod tests {
             Command::Demo(_)
             | Command::Replay(_)
             | Command::Tail(_)
+            | Command::Commands(_)
             | Command::Token { .. }
             | Command::Key { .. }
             | Command::Project { .. } => panic!("a tool has no configuration"),

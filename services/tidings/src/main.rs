@@ -7,6 +7,7 @@ mod admin;
 mod banner;
 mod cli;
 mod client;
+mod commands;
 mod demo;
 mod descriptors;
 mod doctor;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Demo(flags) => tool::run(|stop| async move { demo::run(&flags, stop).await }),
         Command::Replay(flags) => tool::run(|stop| async move { replay::run(&flags, stop).await }),
         Command::Tail(flags) => tool::run(|stop| async move { tail::run(&flags, stop).await }),
+        Command::Commands(flags) => tool::run(|stop| async move { commands::run(&flags, stop).await }),
         Command::Token { action } => mint(&action),
         Command::Key { action } => tool::run(|_| admin::key(action)),
         Command::Project { action } => tool::run(|_| admin::project(action)),

@@ -28,6 +28,7 @@ use crate::encodings::Sse;
 use crate::metrics::{Metrics, OpenGuard, Sampler, Transport};
 use crate::shared::Shared;
 use crate::start;
+use crate::traced::Deliveries;
 
 /// Bytes of events that are taken for one chunk.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -73,6 +74,7 @@ pub(super) async fn stream(
         metrics: shared.metrics.clone(),
         accepted,
         sampler: Sampler::default(),
+        deliveries: Deliveries::new(shared.traces.clone()),
         handed_over: None,
         tick,
         wrote_at: Instant::now(),
@@ -99,6 +101,7 @@ struct Events {
     metrics: Metrics,
     accepted: Option<Accepted>,
     sampler: Sampler,
+    deliveries: Deliveries,
     /// A chunk was handed over, and nobody asks for the next: the socket takes nothing.
     handed_over: Option<OpenGuard>,
     tick: Interval,
@@ -117,6 +120,7 @@ impl Events {
                 self.metrics.on_connected(at.elapsed());
             }
             self.sampler.written(&self.metrics);
+            self.deliveries.written();
         }
     }
 
@@ -186,8 +190,14 @@ impl Stream for Events {
             if wanted {
                 this.viewer.want_sample();
             }
+            if this.deliveries.is_on() {
+                this.viewer.want_traced();
+            }
             if this.viewer.poll_pull(cx, &mut pull).is_pending() {
                 return Poll::Pending;
+            }
+            if this.deliveries.is_on() {
+                this.deliveries.take(this.viewer.take_traced());
             }
             this.sampler.taken(wanted.then(|| this.viewer.take_sample()).flatten());
         }

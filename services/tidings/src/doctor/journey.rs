@@ -225,6 +225,7 @@ async fn append_over(broker: &RedisBroker, config: &Config, traveller: &Travelle
         ids: vec![(0, traveller.id.clone())],
         producers: Vec::new(),
         deletions: Vec::new(),
+        guards: Vec::new(),
     };
     let call = |number, branch, batch| AppendCall {
         writer: format!("doctor-{}", traveller.id).into(),
