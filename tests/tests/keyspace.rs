@@ -11,13 +11,15 @@ use fred::prelude::{
 };
 use fred::types::CustomCommand;
 use prost::Message as _;
+use tidings_broker::fleet::{self, Fleet};
+use tidings_broker::inbox::{self, ItemKind, Owned, Put, PutAnswer};
 use tidings_broker::presence::{Members, Presences as _, Report};
 use tidings_broker::quota::{Hold, HoldCall, Quotas as _, Rate, Take, shard_of};
 use tidings_broker::redis::{RedisBroker, RedisSettings};
 use tidings_broker::registry::Registry as _;
 use tidings_broker::{
-    Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, DedupeWindow, Index as _, Log as _, Probe as _,
-    ProducerStep, Retention,
+    Answer, AppendBatch, AppendCall, CheckpointAnswer, CheckpointStep, DedupeWindow, GuardStep, Index as _, Log as _,
+    Probe as _, ProducerStep, Retention,
 };
 use tidings_protocol::grant::Scope;
 use tidings_protocol::position::Branch;
@@ -69,6 +71,7 @@ fn batch() -> AppendBatch {
         ids: vec![(0, "x".into()), (2, "z".into())],
         producers: vec![step(0, 1), step(1, 7)],
         deletions: Vec::new(),
+        guards: vec![GuardStep { index: 1, key: "c:1".into(), until_ms: u64::MAX, note: "done by r".into() }],
     }
 }
 
@@ -148,6 +151,8 @@ async fn the_keyspace_is_as_documented() {
     check_registry(&client, &broker).await;
     check_quotas(&client, &broker).await;
     check_presence(&client, &broker).await;
+    check_inbox(&client, &broker).await;
+    check_fleet(&client, &broker).await;
 
     redis.restart().await;
     connected(&broker).await;
@@ -229,6 +234,10 @@ async fn check_books(client: &Client, bytes: usize, last: &str) {
         ("#1", format!("{ms}\nx\nz")),
     ]);
     assert_eq!(hash(client, "ids").await, expected);
+    let guards = hash(client, "guards").await;
+    let (until_ms, rest) = guards["c:1"].split_once(' ').expect("words");
+    assert_eq!((guards.len(), rest), (2, &*format!("{ms}-2.{OPEN} done by r")));
+    assert!(until_ms.parse::<u64>().is_ok_and(|until_ms| until_ms > ms.parse().expect("a number")));
 }
 
 async fn check_checkpoint(client: &Client, last: &str, bytes: usize) {
@@ -303,7 +312,7 @@ async fn check_presence(client: &Client, broker: &RedisBroker) {
         members: Some(Box::new(members)),
         known_runners: 0,
     };
-    assert!(!broker.report(project(), report).await.expect("an answer").lapsed);
+    assert!(!broker.presences().report(project(), report).await.expect("an answer").lapsed);
     let expected = fields([(".", "3 4".into()), (":alice", "{}".into())]);
     assert_eq!(hash(client, "presence:g-1f").await, expected);
     let lease = hash(client, "presence").await.remove("g-1f").expect("it is on the roll");
@@ -322,6 +331,76 @@ async fn check_presence(client: &Client, broker: &RedisBroker) {
         let left_ms: i64 = client.pttl(key(what)).await.expect("an answer");
         assert!(left_ms > 0, "{what} expires by itself: {left_ms}");
     }
+}
+
+async fn check_fleet(client: &Client, broker: &RedisBroker) {
+    let report = fleet::Report { gateway: "g-1f".into(), lease_ms: 600_000, viewers: 12 };
+    assert!(Fleet::report(broker, report).await.expect("an answer").lapsed, "the first one");
+    let words: Fields = client.hgetall("tidings:gateways").await.expect("a hash");
+    let numbers: Vec<u64> = words["g-1f"].split(' ').map(|word| word.parse().expect("a number")).collect();
+    let [from_ms, until_ms, 12] = numbers[..] else { panic!("{words:?}") };
+    assert_eq!((until_ms, words.len()), (from_ms + 600_000, 1));
+    let left_ms: i64 = client.pttl("tidings:gateways").await.expect("an answer");
+    assert!(left_ms > 0, "it expires by itself: {left_ms}");
+}
+
+async fn check_inbox(client: &Client, broker: &RedisBroker) {
+    let take = inbox::Take {
+        runner: "r".into(),
+        subject: "key:1".into(),
+        capabilities: vec!["chat".into()],
+        ttl_ms: 600_000,
+        max: 0,
+        in_hand_max: 16,
+        lease_ms: 30_000,
+    };
+    let inboxes = broker.inboxes();
+    inboxes.take(project(), take).await.expect("an answer");
+    let owned = Owned { session: "s".into(), agent: "a".into(), runner: Some("r".into()) };
+    inboxes.own(project(), vec![owned]).await.expect("an answer");
+    let (capability, session, agent) = ("chat".into(), String::new(), String::new());
+    let kind = ItemKind::Command { capability, session, agent, urgent: false, notice: false };
+    let (asker, body) = ("alice".into(), Bytes::from_static(b"{}"));
+    let put = Put { id: "c-1".into(), asker, kind, deadline_ms: 60_000, open_max: 10, body };
+    assert_eq!(inboxes.put(project(), put).await, Ok(PutAnswer::Queued));
+
+    // Items and runners are no text.
+    let fields: BTreeMap<String, Bytes> = client.hgetall(key("inbox")).await.expect("a hash");
+    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    assert_eq!(names, [".", "b:c-1", "i:c-1", "n:chat", "o:s\0", "o:s\0a", "r:r"]);
+    let text = |name: &str| String::from_utf8_lossy(&fields[name]).into_owned();
+    assert_eq!([text("b:c-1"), text("n:chat"), text("o:s\0a")], ["{}", "1", "0000000000000002r"]);
+    let books: Vec<u64> = text(".").split(' ').map(|word| word.parse().expect("a number")).collect();
+    let [1, 2, 2, 1, 1, 1, deadline_ms, used_ms, entered_ms] = books[..] else { panic!("{books:?}") };
+    assert!(used_ms <= entered_ms && entered_ms < deadline_ms);
+    let range = CustomCommand::new_static("ZRANGE", None, false);
+    let order: Vec<String> =
+        client.custom(range, vec![key("inbox:order"), "0".into(), "-1".into()]).await.expect("a set");
+    let order: BTreeSet<String> = order.into_iter().map(|member| member.replace('\0', " ")).collect();
+    let number = |number: u64| format!("{number:016}");
+    let lapses: Vec<&String> =
+        order.iter().filter(|member| member.starts_with("e ") && member.ends_with(" r")).collect();
+    let expected = BTreeSet::from([
+        ".".to_owned(),
+        format!("a {} s ", number(1)),
+        format!("a {} s a", number(2)),
+        "c chat r".into(),
+        format!("d {} c-1", number(deadline_ms)),
+        lapses[0].clone(),
+        "g r s a".into(),
+        format!("q c:chat 1{} c-1", number(1)),
+        "s r s".into(),
+        "t s ".into(),
+        "t s a".into(),
+    ]);
+    assert_eq!(order, expected);
+    for what in ["inbox", "inbox:order"] {
+        let left_ms: i64 = client.pttl(key(what)).await.expect("an answer");
+        assert!(left_ms > 0, "{what} expires by itself: {left_ms}");
+    }
+    let shard = tidings_broker::index::shard_of(&project());
+    let names: BTreeSet<String> = client.smembers(format!("tidings:inboxes:{shard:02}")).await.expect("a set");
+    assert_eq!(names, BTreeSet::from(["demo".to_owned()]));
 }
 
 async fn check_fork(client: &Client, survived: &str, bytes: usize) {
@@ -358,7 +437,7 @@ async fn check_page(client: &Client) {
     }
     for name in &keys {
         let generic = match name.rsplit_once(':') {
-            Some(("tidings:index" | "tidings:lease" | "tidings:holds", _)) => {
+            Some(("tidings:index" | "tidings:inboxes" | "tidings:lease" | "tidings:holds", _)) => {
                 name.rsplit_once(':').expect("it has one").0.to_owned() + ":00"
             }
             Some(("tidings:key", _)) => "tidings:key:<id>".to_owned(),
@@ -368,7 +447,7 @@ async fn check_page(client: &Client) {
         };
         on_page(&generic);
     }
-    assert_eq!(keys.len(), 16, "{keys:?}");
+    assert_eq!(keys.len(), 20, "{keys:?}");
     for name in hash(client, "meta").await.keys() {
         match name.split_once(':') {
             Some(("w", _)) => on_page("w:<writer>"),

@@ -12,6 +12,7 @@
 --          then count of producer steps; then index, producer, epoch, seq, may jump (1 or 0) of each;
 --          then count of sessions to delete; then index, session, positions before forks (each behind a comma) of each;
 --          session '': the whole project, whose deletion is put back, with the ends that it first stood behind;
+--          then count of guards and the longest time of one, ms; then index, key, until, note of each;
 --          last, in a cluster, which fork may be called a move (L8): '?': ask before anything is written; else that from
 --          this incarnation, whose node gave up the slot and is a primary still. ''  where there is no cluster
 --
@@ -267,6 +268,26 @@ for i = 0, steps - 1 do
     refused[#refused + 1] = value
   end
 end
+
+-- Guards: whoever stands under a key comes first, unless its time is over or it was deleted with the project.
+-- Value: until, position, note.
+local deletions_from = steps_from + 5 * steps + 1
+local deletions = tonumber(ARGV[deletions_from])
+local guards_from = deletions_from + 3 * deletions + 1
+local guards_count, guard_ms_max = tonumber(ARGV[guards_from]), tonumber(ARGV[guards_from + 1])
+local guarded = {}
+for i = 0, guards_count - 1 do
+  local from = guards_from + 2 + 4 * i
+  local key = ARGV[from + 1]
+  local till, first = string.match(redis.call('HGET', guards, key) or '', '^(%d+) (%S+) ')
+  if not till or tonumber(till) <= now or deleted(first) then first = guarded[key] end
+  if first then
+    refused[#refused + 1] = ARGV[from]
+    refused[#refused + 1] = 'settled'
+    refused[#refused + 1] = first
+  end
+  guarded[key] = first or m[4]
+end
 if #seen > 0 or #refused > 0 then
   waited()
   return { 'refused', seen, refused }
@@ -284,8 +305,6 @@ local function at(index)
 end
 
 -- L19: a tombstone for each deletion. One that first stands here replaces the session's older ones, and needs room.
-local deletions_from = steps_from + 5 * steps + 1
-local deletions = tonumber(ARGV[deletions_from])
 local tombstones, full, again = {}, {}, nil
 if deletions > 0 then
   for line in string.gmatch(m[14] or '', '[^\n]+') do tombstones[#tombstones + 1] = line end
@@ -313,7 +332,7 @@ end
 
 -- L19: what the log holds of before a project's deletion that is put back goes: up to `cut`, whole entries. The state is
 -- folded anew from there.
-local cut, taken, state_fields = '0-0', nil, {}
+local cut, taken, state_fields, freed = '0-0', nil, {}, {}
 if again then
   for position in string.gmatch(again, '[^,]+') do
     local branch = branch_of(position)
@@ -334,13 +353,21 @@ if again then
   for _, field in ipairs(redis.call('HKEYS', state)) do
     if field ~= '.' then state_fields[#state_fields + 1] = field end
   end
+  m[14] = table.concat(tombstones, '\n')
+  local held = redis.call('HGETALL', guards)
+  for i = 1, #held, 2 do
+    local first = string.match(held[i + 1], '^%d+ (%S+) ')
+    if first and deleted(first) then freed[#freed + 1] = held[i] end
+  end
 end
 
 -- L4.5: the first write. Until here nothing happened, whatever error is raised.
 total = total + #payload
 redis.call('XADD', log, id, 'branch', m[2], 'prev', m[4], 'count', int(count), 'total', int(total), 'events', payload)
 
--- L4.6: nothing may raise any more. Ids: a field each, and one chunk that names them for their expiry.
+-- L4.6: nothing may raise any more.
+sliced('HDEL', guards, freed)
+-- Ids: a field each, and one chunk that names them for their expiry.
 if ids_count > 0 then
   local pairs_, chunk = {}, { int(ms) }
   for i = 0, ids_count - 1 do
@@ -353,6 +380,19 @@ if ids_count > 0 then
   pairs_[#pairs_ + 1] = table.concat(chunk, '\n')
   sliced('HSET', ids, pairs_)
   ids_tail, stored = ids_tail + 1, stored + ids_count
+end
+-- A guard for each event that stands under a key now.
+if guards_count > 0 then
+  local pairs_ = {}
+  for i = 0, guards_count - 1 do
+    local from = guards_from + 2 + 4 * i
+    local till = math.min(tonumber(ARGV[from + 2]), now + guard_ms_max)
+    if till > now then
+      pairs_[#pairs_ + 1] = ARGV[from + 1]
+      pairs_[#pairs_ + 1] = int(till) .. ' ' .. at(tonumber(ARGV[from])) .. ' ' .. ARGV[from + 3]
+    end
+  end
+  sliced('HSET', guards, pairs_)
 end
 -- Due chunks go from the oldest on: twice as many ids as came, and at least one chunk.
 local removed = 0

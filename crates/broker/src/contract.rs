@@ -5,17 +5,22 @@
 //! Redis server that the test starts.
 
 mod append;
+mod bookmarks;
 #[cfg(test)]
 mod cluster;
 mod deletion;
+mod fleet;
 mod fold;
 mod forks;
+mod guards;
+mod inbox;
 mod live;
 mod presence;
 mod producers;
 mod quota;
 mod read;
 mod registry;
+mod slips;
 mod subject;
 pub(crate) mod writer;
 
@@ -37,7 +42,8 @@ pub struct Case {
 pub fn all() -> impl Iterator<Item = &'static Case> {
     let ways = [append::CASES, producers::CASES, forks::CASES, deletion::CASES];
     let all = ways.into_iter().chain([read::CASES, live::CASES, fold::CASES, quota::CASES, registry::CASES]);
-    let all = all.chain([presence::CASES]);
+    let all = all.chain([fleet::CASES, presence::CASES, guards::CASES, inbox::CASES, bookmarks::CASES]);
+    let all = all.chain([slips::CASES]);
     all.flatten()
 }
 

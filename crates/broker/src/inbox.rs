@@ -32,6 +32,27 @@ pub const OWNED_MAX: usize = 10_000;
 /// Commands that one call takes, and that one call of [`Inboxes::due`] tells.
 pub const TAKEN_MAX: usize = 100;
 
+/// Longest name of a command, a runner, a session or whatever else has one here, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// What a runner gave back it does not get again for so long, in milliseconds: others come first.
+pub const REST_MS: u64 = 5_000;
+
+/// An inbox that nobody uses is gone after so long, in milliseconds; not before the last deadline in it.
+pub const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// How exactly it is known when an inbox was used last, in milliseconds.
+pub(crate) const USED_EVERY_MS: u64 = 60_000;
+
+/// Agents that one call forgets of a runner, or of a session.
+pub(crate) const AGENTS_FORGOTTEN_MAX: usize = 1_000;
+
+/// Things that became due and that one call looks at before its own matter.
+pub(crate) const SWEPT_MAX: usize = 100;
+
+/// Commands of a queue that one call looks at beyond those that it wants.
+pub(crate) const LOOKED_AT_MAX: usize = 100;
+
 /// The guard (see [`crate::GuardStep`]) of a command's final answer.
 pub fn guard_of(command: &str) -> String {
     format!("c:{command}")
@@ -73,10 +94,12 @@ pub trait Inboxes: Send + Sync + 'static {
     /// whose runner lapsed, and runners that lapsed. It is told again until it is settled, put off, or forgotten.
     fn due(&self, project: Project) -> BoxFuture<'_, Result<Due, CallError>>;
 
-    /// What was told of lapsed runners is done: they, and what they owned, are forgotten unless they came back since.
+    /// What was told of lapsed runners is done: they, the sessions that are named and their agents are forgotten, unless they
+    /// came back since. Who still has commands, or sessions that were not named, is told again.
     fn forget(&self, project: Project, lapsed: Vec<Lapsed>) -> BoxFuture<'_, Result<(), CallError>>;
 
-    /// Who published last for these sessions and agents (without a runner: nobody any more, the session is over).
+    /// Who published last for these sessions and agents (without a runner: nobody any more, the session is over). Whoever
+    /// publishes for an agent does so for its session.
     fn own(&self, project: Project, owned: Vec<Owned>) -> BoxFuture<'_, Result<(), CallError>>;
 
     /// Projects of an index shard that have an inbox, as [`crate::Index::projects`] has them: entered by their first
@@ -102,10 +125,57 @@ pub struct Put {
     pub kind: ItemKind,
     /// Milliseconds from now after which it is due.
     pub deadline_ms: u64,
-    /// Commands that may be open in this inbox, at most so many for the capability.
+    /// Commands that may be open in this inbox, at most so many for the capability; of an alarm, alarms.
     pub open_max: u32,
     /// Told to the runner, and back when it is due.
     pub body: Bytes,
+}
+
+impl Put {
+    /// # Errors
+    /// Nothing happened: a name is empty, too long or holds control characters, or the body is too large.
+    pub(crate) fn sound(&self) -> Result<(), CallError> {
+        if self.body.len() > BODY_BYTES_MAX {
+            return Err(refusing("the body is too large"));
+        }
+        let (named, others) = match &self.kind {
+            ItemKind::Command { capability, session, agent, .. } => (capability, vec![session, agent]),
+            ItemKind::Alarm { guard } => (guard, Vec::new()),
+        };
+        if self.id.is_empty() || named.is_empty() {
+            return Err(refusing("a name is empty"));
+        }
+        sound(others.into_iter().chain([&self.id, named]))
+    }
+}
+
+impl Take {
+    /// The same within bounds.
+    ///
+    /// # Errors
+    /// Nothing happened: a name is empty, too long or holds control characters, or there are too many capabilities.
+    pub(crate) fn sound(self) -> Result<Take, CallError> {
+        if self.capabilities.len() > CAPABILITIES_MAX {
+            return Err(refusing("too many capabilities"));
+        }
+        if self.runner.is_empty() || self.capabilities.iter().any(String::is_empty) {
+            return Err(refusing("a name is empty"));
+        }
+        sound(self.capabilities.iter().chain([&self.runner]))?;
+        let bounded = |ms: u64| ms.min(KEPT_MS);
+        let max = self.max.min(u32::try_from(TAKEN_MAX).unwrap_or(u32::MAX));
+        Ok(Take { ttl_ms: bounded(self.ttl_ms), lease_ms: bounded(self.lease_ms), max, ..self })
+    }
+}
+
+/// Whether all of these may be names here.
+pub(crate) fn sound<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), CallError> {
+    let bad = |name: &String| name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control);
+    if names.into_iter().any(bad) { Err(refusing("a name is too long, or holds control characters")) } else { Ok(()) }
+}
+
+fn refusing(why: &str) -> CallError {
+    CallError::Nothing(NothingWhy::Refusing(why.to_owned()))
 }
 
 /// Kinds of items.
@@ -113,9 +183,9 @@ pub struct Put {
 pub enum ItemKind {
     /// For a runner.
     Command {
-        /// Only for runners with this one.
+        /// Only for runners with this one, unless it is bound.
         capability: String,
-        /// Bound to the runner that owns this session, while that one is there; empty: to none.
+        /// Bound to the runner that owns this session, if that one is there when the command is put; empty: to none.
         session: String,
         /// The same by agent (of the session, if there is one); empty: by the session alone.
         agent: String,
@@ -190,7 +260,7 @@ pub struct Take {
     pub ttl_ms: u64,
     /// So many more it wants now.
     pub max: u32,
-    /// It has so many leased and accepted at most, with those that it takes.
+    /// It has so many leased and accepted at most, with those that it takes. Notices come beside them, to full hands, too.
     pub in_hand_max: u32,
     /// It must accept what it takes within this time.
     pub lease_ms: u64,
@@ -206,9 +276,9 @@ pub enum Here {
         /// What else it has: leased or accepted before.
         in_hand: u32,
     },
-    /// It is there, and somebody else's.
+    /// It is there, and somebody else's; or it lapsed, and what it had is not forgotten yet.
     Anothers,
-    /// [`RUNNERS_MAX`] others are there.
+    /// [`RUNNERS_MAX`] others are known.
     Full,
 }
 
@@ -247,7 +317,7 @@ pub enum LeaseAct {
     Accept,
     /// It needs so many milliseconds more, from now, to accept it.
     Extend(u64),
-    /// It does not want it: it waits again, for others first.
+    /// It does not want it: it waits again, for others for [`REST_MS`].
     Release,
     /// It only asks whether the lease is its own.
     Check,
@@ -312,7 +382,7 @@ pub struct Lapsed {
     pub runner: String,
     /// When its time ran out: who comes back has another one.
     pub until_ms: u64,
-    /// Sessions that it owned.
+    /// Sessions that it owned; of all runners of one call, the first [`TAKEN_MAX`].
     pub sessions: Vec<String>,
 }
 

@@ -6,10 +6,12 @@
 //! A store has an *incarnation*: a name that changes whenever it may have lost what it acknowledged. For Redis that is
 //! `master_replid`; a log on disk would keep its own over a clean reopen.
 
+pub mod bookmark;
 mod checkpoint;
 pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod fleet;
 pub mod inbox;
 pub mod index;
 pub mod limits;
@@ -18,6 +20,7 @@ pub mod presence;
 pub mod quota;
 pub mod redis;
 pub mod registry;
+pub mod slip;
 
 #[cfg(test)]
 mod tests;
@@ -31,10 +34,13 @@ use tidings_protocol::head::Head;
 use tidings_protocol::position::{Branch, LogId, Position};
 use tidings_protocol::project::Project;
 
+use bookmark::Bookmarks;
+use fleet::Fleet;
 use inbox::Inboxes;
 use presence::Presences;
 use quota::Quotas;
 use registry::Registry;
+use slip::Slips;
 
 pub use checkpoint::{CheckpointAnswer, CheckpointStep, Fields, Retention, StateAt};
 
@@ -86,7 +92,8 @@ pub trait Index: Send + Sync + 'static {
     /// Takes or renews the lease of a shard for `ttl_ms`. True: it is the owner's now.
     fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>>;
 
-    /// Removes writers and producers that were not used for the given times from a project's meta. Harmless at any time.
+    /// Removes writers and producers that were not used for the given times from a project's meta, and guards whose time is
+    /// over. Harmless at any time.
     fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>>;
 
     /// Encoded bytes of the events that each log holds, in the order asked. A log that cannot be read fails alone.
@@ -110,6 +117,21 @@ pub trait Index: Send + Sync + 'static {
     /// Who is there. Unless it is overridden: a store that is always away for it.
     fn presences(&self) -> Arc<dyn Presences> {
         Arc::new(presence::NoPresences)
+    }
+
+    /// What gateways carry. Unless it is overridden: a store that is always away for it.
+    fn fleet(&self) -> Arc<dyn Fleet> {
+        Arc::new(fleet::NoFleet)
+    }
+
+    /// Places of readers. Unless it is overridden: a store that is always away for them.
+    fn bookmarks(&self) -> Arc<dyn Bookmarks> {
+        Arc::new(bookmark::NoBookmarks)
+    }
+
+    /// What sessions are that no service keeps. Unless it is overridden: a store that is always away for it.
+    fn slips(&self) -> Arc<dyn Slips> {
+        Arc::new(slip::NoSlips)
     }
 
     /// What viewers ask of runners. Unless it is overridden: a store that is always away for it.
@@ -230,6 +252,8 @@ pub struct AppendBatch {
     pub producers: Vec<ProducerStep>,
     /// Sessions that events of the batch delete, indexes growing.
     pub deletions: Vec<SessionDeletion>,
+    /// Events that stand only if no other one does, indexes growing.
+    pub guards: Vec<GuardStep>,
 }
 
 /// An event that stands only if no other event stands under its key: the first final answer to a command, say.
@@ -379,6 +403,9 @@ pub enum RefusalWhy {
         /// The epoch seen.
         epoch: u64,
     },
+    /// Another event stands under its guard's key, here; of two in one batch the second is refused, with the log's last
+    /// position at this answer.
+    Settled(Position),
     /// It deletes a session, and as many as may be ([`tidings_protocol::head::TOMBSTONES_MAX`]) were deleted while their
     /// events are in the log. A deletion that is put back is never refused so.
     DeletionsFull,
@@ -452,10 +479,11 @@ pub struct Page {
     pub trimmed_to: Position,
 }
 
-/// One list of refusals, by index. Of two for one event the duplicate id stays: it names the first position.
-fn merge_refusals(ids: Vec<Refusal>, producers: Vec<Refusal>) -> Vec<Refusal> {
+/// One list of refusals, by index. Of several for one event the duplicate id stays: it names the first position. What its
+/// producer or its guard says comes behind, in this order.
+fn merge_refusals(ids: Vec<Refusal>, others: Vec<Refusal>) -> Vec<Refusal> {
     let mut all = ids;
-    all.extend(producers);
+    all.extend(others);
     // The sort is stable, so that ids come first.
     all.sort_by_key(|refusal| refusal.index);
     all.dedup_by_key(|refusal| refusal.index);

@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) trim_entries_max: u64,
     /// Encoded bytes after which it stops trimming.
     pub(crate) trim_bytes_max: u64,
+    /// Longest time for which a guard is remembered.
+    pub(crate) guard_ms_max: u64,
 }
 
 impl Default for Limits {
@@ -46,6 +48,7 @@ impl Default for Limits {
             tombstone_ms: TOMBSTONE_MS,
             trim_entries_max: TRIM_ENTRIES_MAX,
             trim_bytes_max: TRIM_BYTES_MAX,
+            guard_ms_max: GUARD_MS_MAX,
         }
     }
 }

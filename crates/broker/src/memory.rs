@@ -4,12 +4,16 @@
 //! each published entry, encoded once, to the project's sinks. It trims only in checkpoint steps, as every store does.
 
 mod append;
+mod bookmarks;
 mod data;
+mod fleet;
 mod ids;
+mod inbox;
 mod presence;
 mod producers;
 mod quota;
 mod registry;
+mod slips;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -40,6 +44,10 @@ struct Store {
     incarnation: RwLock<Arc<str>>,
     logs: RwLock<HashMap<Project, Arc<LogSlot>>>,
     leases: Mutex<HashMap<u16, (String, u64)>>,
+    inboxes: inbox::InboxBooks,
+    fleet: fleet::FleetBooks,
+    bookmarks: bookmarks::BookmarkBooks,
+    slips: slips::SlipBooks,
     presence: presence::PresenceBooks,
     quotas: quota::QuotaBooks,
     registry: registry::RegistryBooks,
@@ -88,6 +96,10 @@ impl MemoryBroker {
             incarnation: RwLock::new(new_incarnation()),
             logs: RwLock::default(),
             leases: Mutex::default(),
+            inboxes: inbox::InboxBooks::default(),
+            fleet: fleet::FleetBooks::default(),
+            bookmarks: bookmarks::BookmarkBooks::default(),
+            slips: slips::SlipBooks::default(),
             presence: presence::PresenceBooks::default(),
             quotas: quota::QuotaBooks::default(),
             registry: registry::RegistryBooks::default(),
@@ -109,6 +121,10 @@ impl MemoryBroker {
             let mut logs = self.0.logs.write();
             *self.0.incarnation.write() = new_incarnation();
             self.0.leases.lock().clear();
+            self.0.inboxes.clear();
+            self.0.fleet.clear();
+            self.0.bookmarks.clear();
+            self.0.slips.clear();
             self.0.presence.clear();
             self.0.quotas.clear();
             self.0.registry.clear();
@@ -122,6 +138,7 @@ impl MemoryBroker {
 
     /// Tells every sink that messages may have been lost, as a reconnect does.
     pub fn interrupt(&self) {
+        self.0.inboxes.interrupt();
         let slots: Vec<_> = self.0.logs.read().values().cloned().collect();
         for slot in slots {
             let sinks = Arc::clone(&slot.sinks.lock().list);
@@ -294,6 +311,22 @@ impl Index for MemoryBroker {
     }
 
     fn presences(&self) -> Arc<dyn crate::presence::Presences> {
+        Arc::new(self.clone())
+    }
+
+    fn bookmarks(&self) -> Arc<dyn crate::bookmark::Bookmarks> {
+        Arc::new(self.clone())
+    }
+
+    fn slips(&self) -> Arc<dyn crate::slip::Slips> {
+        Arc::new(self.clone())
+    }
+
+    fn fleet(&self) -> Arc<dyn crate::fleet::Fleet> {
+        Arc::new(self.clone())
+    }
+
+    fn inboxes(&self) -> Arc<dyn crate::inbox::Inboxes> {
         Arc::new(self.clone())
     }
 

@@ -5,9 +5,12 @@
 //! supervised connection to each node, messages come over another. Both are opened, and opened again, in the background: a broker
 //! exists at once, and while Redis is away every call says so.
 
+mod bookmarks;
 mod cluster;
 mod errors;
+mod fleet;
 mod history;
+mod inbox;
 mod keys;
 mod link;
 mod metrics;
@@ -24,6 +27,7 @@ mod sentinel;
 #[cfg(any(test, feature = "contract"))]
 pub mod server;
 mod settings;
+mod slips;
 pub(crate) mod slots;
 mod subscriber;
 
@@ -45,8 +49,8 @@ pub use settings::{Account, Certificates, RedisSettings, RedisSettingsError};
 use crate::clock::ManualClock;
 use crate::limits::Limits;
 use crate::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, ReadError,
-    SessionDeletion, Sink, Span, StateAt, Subscription,
+    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, GuardStep, Index, Log, NothingWhy, Page,
+    ReadError, SessionDeletion, Sink, Span, StateAt, Subscription,
 };
 use errors::{call_error, read_error};
 use keys::Keys;
@@ -147,6 +151,21 @@ impl RedisBroker {
         self.call(call).await.map_err(read_error)
     }
 
+    /// The projects that a set of an index names.
+    async fn listed(&self, shard: u16, key: &str) -> Result<Vec<Project>, ReadError> {
+        let members = self.command(key, cmd("SMEMBERS").arg(key)).await;
+        let names = Vec::<String>::from_redis_value(members.map_err(read_error)?)
+            .map_err(|error| ReadError::Malformed(error.to_string()))?;
+        let parsed = names.iter().filter_map(|name| match name.parse() {
+            Ok(project) => Some(project),
+            Err(error) => {
+                tracing::warn!(shard, name, %error, "the index holds something that is no project's name");
+                None
+            }
+        });
+        Ok(parsed.collect())
+    }
+
     /// The answer, and beside it why an entry (the batch's, or a fork's) was not published.
     pub(crate) async fn append_told(&self, project: &Project, call: &AppendCall) -> Result<Told, CallError> {
         let mut claim = if self.0.nodes.cluster().is_some() { CLAIM_LATER } else { "" }.to_owned();
@@ -226,6 +245,11 @@ impl RedisBroker {
             // Each behind a comma, as they follow the deletion's own position.
             let was = was.iter().fold(String::new(), |list, was| list + "," + &was.to_string());
             script = script.arg(index).arg(session).arg(was);
+        }
+        let guards = call.batch.as_ref().map_or(&[][..], |batch| &batch.guards);
+        script = script.arg(guards.len()).arg(limits.guard_ms_max);
+        for GuardStep { index, key, until_ms, note } in guards {
+            script = script.arg(index).arg(key).arg(until_ms).arg(note);
         }
         script
     }
@@ -363,6 +387,22 @@ impl Index for RedisBroker {
         Arc::new(self.clone())
     }
 
+    fn bookmarks(&self) -> Arc<dyn crate::bookmark::Bookmarks> {
+        Arc::new(self.clone())
+    }
+
+    fn slips(&self) -> Arc<dyn crate::slip::Slips> {
+        Arc::new(self.clone())
+    }
+
+    fn fleet(&self) -> Arc<dyn crate::fleet::Fleet> {
+        Arc::new(self.clone())
+    }
+
+    fn inboxes(&self) -> Arc<dyn crate::inbox::Inboxes> {
+        Arc::new(self.clone())
+    }
+
     fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
             let key = self.0.keys.index(crate::index::shard_of(&project));
@@ -372,21 +412,7 @@ impl Index for RedisBroker {
     }
 
     fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
-        async move {
-            let key = self.0.keys.index(shard);
-            let members = self.command(&key, cmd("SMEMBERS").arg(&key)).await;
-            let names = Vec::<String>::from_redis_value(members.map_err(read_error)?)
-                .map_err(|error| ReadError::Malformed(error.to_string()))?;
-            let parsed = names.iter().filter_map(|name| match name.parse() {
-                Ok(project) => Some(project),
-                Err(error) => {
-                    tracing::warn!(shard, name, %error, "the index holds something that is no project's name");
-                    None
-                }
-            });
-            Ok(parsed.collect())
-        }
-        .boxed()
+        async move { self.listed(shard, &self.0.keys.index(shard)).await }.boxed()
     }
 
     fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
@@ -401,15 +427,19 @@ impl Index for RedisBroker {
     fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
             let keys = self.0.keys.project(&project);
-            let mut cursor = "0".to_owned();
-            loop {
-                let step = script::SWEEP.call(&[&keys.meta]).arg(LOG_FORMAT).arg(self.time());
-                let step = step.arg(writers_ms).arg(producers_ms).arg(&cursor).arg(SWEEP_FIELDS);
-                cursor = String::from_redis_value(self.call(step).await?).map_err(|error| call_error(&error.into()))?;
-                if cursor == "0" {
-                    return Ok(());
+            for which in ["meta", "guards"] {
+                let mut cursor = "0".to_owned();
+                loop {
+                    let step = script::SWEEP.call(&[&keys.meta, &keys.guards]).arg(LOG_FORMAT).arg(self.time());
+                    let step = step.arg(writers_ms).arg(producers_ms).arg(&cursor).arg(SWEEP_FIELDS).arg(which);
+                    let next = String::from_redis_value(self.call(step).await?);
+                    cursor = next.map_err(|error| call_error(&error.into()))?;
+                    if cursor == "0" {
+                        break;
+                    }
                 }
             }
+            Ok(())
         }
         .boxed()
     }

@@ -87,6 +87,11 @@ impl Cursor {
         self.snapshot_due
     }
 
+    /// A snapshot is due from now on, whatever the reader follows.
+    pub fn want_snapshot(&mut self) {
+        self.snapshot_due = true;
+    }
+
     /// A snapshot was told that is true at `position`, and the stream goes on from there.
     pub fn snapshot_told(&mut self, position: Position) {
         self.snapshot_due = false;

@@ -1,4 +1,6 @@
-//! Encodings: how events become the bytes of one transport. The native ones live in the gateway; a dialect brings its own.
+//! Encodings: how events become the bytes of one transport. Native ones and those of dialects live in the gateway.
+
+use std::sync::Arc;
 
 use tidings_protocol::compact::CompactItem;
 use tidings_protocol::frames::Marks;
@@ -9,21 +11,40 @@ use tidings_protocol::wire;
 
 use crate::snapshot::Snapshot;
 
-/// Encodings that a gateway can share frames of at the same time.
-pub const SLOTS: usize = 4;
+/// Native encodings: each has its place beside every entry.
+pub(crate) const SLOTS: usize = 4;
 
 /// The place of an encoding among an entry's shared frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     /// WebSocket, native JSON.
-    WebSocket = 0,
+    WebSocket,
     /// The same, compressed.
-    WebSocketDeflate = 1,
+    WebSocketDeflate,
     /// Server-sent events.
-    Sse = 2,
+    Sse,
     /// Bare JSON objects, each with a comma behind it.
-    Json = 3,
+    Json,
+    /// A dialect in one of its variants, under a number of its own. A place is made by the first who wants it.
+    Dialect(u16),
 }
+
+impl Slot {
+    /// The index among native encodings, or the number of a dialect's.
+    pub(crate) fn place(self) -> Result<usize, u16> {
+        match self {
+            Slot::WebSocket => Ok(0),
+            Slot::WebSocketDeflate => Ok(1),
+            Slot::Sse => Ok(2),
+            Slot::Json => Ok(3),
+            Slot::Dialect(number) => Err(number),
+        }
+    }
+}
+
+/// What an event makes due: something that its readers are to be told behind it, and that is made for each of them. A word
+/// of the encoding's own; equal words are due once.
+pub type Due = Arc<str>;
 
 /// Turns events and what lies between them into ready bytes. Pure: the same input gives the same bytes, so that frames
 /// can be shared by all viewers of an encoding.
@@ -31,8 +52,21 @@ pub trait Encoding: Send + Sync + 'static {
     /// Where the shared frames are kept.
     fn slot(&self) -> Slot;
 
-    /// One event.
+    /// One event. In a dialect that can be nothing at all, or several frames.
     fn event(&self, project: &Project, position: Position, event: &wire::Event, marks: Marks<'_>, out: &mut Vec<u8>);
+
+    /// One event, and what it makes due: in a dialect, whose readers attend to that ([`crate::viewer::Viewer::attend`]).
+    fn tell(
+        &self,
+        project: &Project,
+        position: Position,
+        event: &wire::Event,
+        marks: Marks<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Due> {
+        self.event(project, position, event, marks, out);
+        None
+    }
 
     /// A gap.
     fn gap(&self, project: &Project, gap: &Gap, out: &mut Vec<u8>);

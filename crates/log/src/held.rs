@@ -10,7 +10,7 @@ use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 
-use crate::encoding::{Encoding, SLOTS};
+use crate::encoding::{Due, Encoding, SLOTS};
 use crate::traced::Traced;
 
 /// An entry and its encodings. Never `Body::Elsewhere`.
@@ -27,6 +27,48 @@ pub struct Held {
     /// Some event is of a sampled trace.
     traced: Option<Box<Traced>>,
     encodings: [OnceLock<Frames>; SLOTS],
+    /// Those of dialects.
+    told: InDialects,
+}
+
+/// Frames in the dialects that somebody here speaks: a list that grows at its end, so that whoever speaks none costs a
+/// pointer.
+#[derive(Debug, Default)]
+struct InDialects(OnceLock<Box<InDialect>>);
+
+/// The frames of one dialect, in one variant of it.
+#[derive(Debug)]
+struct InDialect {
+    number: u16,
+    frames: Frames,
+    /// By index of the event, growing.
+    dues: Box<[(usize, Due)]>,
+    next: InDialects,
+}
+
+impl InDialects {
+    /// That of this number; made by the first who asks.
+    fn get(&self, number: u16, make: &dyn Fn() -> (Frames, Vec<(usize, Due)>)) -> &InDialect {
+        let mut list = self;
+        loop {
+            let told = list.0.get_or_init(|| {
+                let (frames, dues) = make();
+                Box::new(InDialect { number, frames, dues: dues.into(), next: InDialects::default() })
+            });
+            if told.number == number {
+                return told;
+            }
+            list = &told.next;
+        }
+    }
+
+    fn find(&self, number: u16) -> Option<&InDialect> {
+        self.iter().find(|told| told.number == number)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &InDialect> {
+        std::iter::successors(self.0.get(), |told| told.next.0.get()).map(|told| &**told)
+    }
 }
 
 /// The frames of an entry's events in one encoding: one stretch of bytes, and where each frame ends in it.
@@ -73,6 +115,7 @@ impl Held {
             traced: Traced::of(events),
             entry,
             encodings: Default::default(),
+            told: InDialects::default(),
         })
     }
 
@@ -119,21 +162,56 @@ impl Held {
 
     /// The event frames in this encoding; made by the first who asks.
     pub fn frames(&self, encoding: &dyn Encoding) -> &Frames {
-        self.encodings[encoding.slot() as usize].get_or_init(|| {
-            let events = self.events();
-            let mut bytes = Vec::with_capacity(events.iter().map(|event| event.json.len() + 160).sum());
-            let mut ends = Vec::with_capacity(events.len());
-            for (index, event) in events.iter().enumerate() {
-                encoding.event(&self.project, self.entry.position_of(index), event, Marks::default(), &mut bytes);
-                ends.push(u32::try_from(bytes.len()).expect("an entry is far below 4 GiB"));
-            }
-            Frames { bytes: bytes.into(), ends }
-        })
+        match encoding.slot().place() {
+            Ok(index) => self.encodings[index].get_or_init(|| {
+                self.encode(self.json_bytes(), |position, event, bytes| {
+                    encoding.event(&self.project, position, event, Marks::default(), bytes);
+                })
+            }),
+            Err(number) => &self.told.get(number, &|| self.tell(encoding)).frames,
+        }
+    }
+
+    /// What these events make due in a dialect's encoding, each under its index. Nothing before their frames were made.
+    pub fn dues(&self, encoding: &dyn Encoding, events: Range<usize>) -> &[(usize, Due)] {
+        let Err(number) = encoding.slot().place() else { return &[] };
+        let Some(told) = self.told.find(number) else { return &[] };
+        let of = |index: usize| told.dues.partition_point(|(of, _)| *of < index);
+        &told.dues[of(events.start)..of(events.end)]
+    }
+
+    /// What all its events take in JSON, with what is added on the way.
+    fn json_bytes(&self) -> usize {
+        self.events().iter().map(|event| event.json.len() + 160).sum()
+    }
+
+    fn encode(&self, capacity: usize, mut event_into: impl FnMut(Position, &wire::Event, &mut Vec<u8>)) -> Frames {
+        let events = self.events();
+        let mut bytes = Vec::with_capacity(capacity);
+        let mut ends = Vec::with_capacity(events.len());
+        for (index, event) in events.iter().enumerate() {
+            event_into(self.entry.position_of(index), event, &mut bytes);
+            ends.push(u32::try_from(bytes.len()).expect("an entry is far below 4 GiB"));
+        }
+        Frames { bytes: bytes.into(), ends }
+    }
+
+    fn tell(&self, encoding: &dyn Encoding) -> (Frames, Vec<(usize, Due)>) {
+        let mut dues = Vec::new();
+        let mut index = 0;
+        let frames = self.encode(0, |position, event, bytes| {
+            let due = encoding.tell(&self.project, position, event, Marks::default(), bytes);
+            dues.extend(due.map(|due| (index, due)));
+            index += 1;
+        });
+        (frames, dues)
     }
 
     /// Bytes held now, encodings included.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.encodings.iter().filter_map(OnceLock::get).map(|frames| frames.bytes.len()).sum::<usize>()
+        let native = self.encodings.iter().filter_map(OnceLock::get);
+        let frames = native.chain(self.told.iter().map(|told| &told.frames));
+        self.bytes + frames.map(|frames| frames.bytes.len()).sum::<usize>()
     }
 
     /// Bytes of payload, the same whatever was encoded since: what rings and pages are bounded by.
@@ -141,5 +219,75 @@ impl Held {
     /// Encodings at most double it per encoding in use; budgets are set with that in mind.
     pub fn payload_bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_protocol::compact::CompactItem;
+    use tidings_protocol::gap::Gap;
+
+    use super::*;
+    use crate::encoding::Slot;
+    use crate::snapshot::Snapshot;
+
+    /// Tells an event as many times as its id says, and makes due what its type says.
+    struct Times(u16);
+
+    impl Encoding for Times {
+        fn slot(&self) -> Slot {
+            Slot::Dialect(self.0)
+        }
+
+        fn event(&self, _: &Project, _: Position, event: &wire::Event, _: Marks<'_>, out: &mut Vec<u8>) {
+            let times = event.id.parse().expect("a number");
+            out.extend_from_slice(self.0.to_string().repeat(times).as_bytes());
+        }
+
+        fn tell(
+            &self,
+            project: &Project,
+            position: Position,
+            event: &wire::Event,
+            marks: Marks<'_>,
+            out: &mut Vec<u8>,
+        ) -> Option<Due> {
+            self.event(project, position, event, marks, out);
+            (!event.r#type.is_empty()).then(|| event.r#type.as_str().into())
+        }
+
+        fn gap(&self, _: &Project, _: &Gap, _: &mut Vec<u8>) {}
+        fn snapshot(&self, _: &Project, _: &Snapshot, _: &mut Vec<u8>) {}
+        fn compacted(&self, _: &Project, _: Position, _: &[CompactItem<'_>], _: &mut Vec<u8>) {}
+        fn at(&self, _: &Project, _: Position, _: &mut Vec<u8>) {}
+    }
+
+    fn held(events: &[(&str, &str)]) -> Arc<Held> {
+        let event = |(id, due): &(&str, &str)| wire::Event {
+            id: (*id).into(),
+            r#type: (*due).into(),
+            json: "{}".into(),
+            ..wire::Event::default()
+        };
+        let position: Position = "1-9.abcdefghijkl".parse().expect("a position");
+        let body = Body::Events(events.iter().map(event).collect());
+        let entry = Entry { position, prev: Position::ZERO, total_bytes: 0, body };
+        Held::new(&"demo".parse().expect("a name"), entry)
+    }
+
+    #[test]
+    fn an_event_of_a_dialect_is_any_number_of_frames_and_its_own_dues() {
+        let held = held(&[("0", "x"), ("2", ""), ("0", ""), ("1", "y"), ("0", "z")]);
+        assert_eq!(held.dues(&Times(3), 0..5), [], "nobody has asked yet");
+        let frames = held.frames(&Times(3));
+        assert_eq!(frames.slice(0..1), "");
+        assert_eq!((frames.slice(0..2), frames.slice(2..5)), ("33".into(), "3".into()));
+        assert_eq!(held.frames(&Times(7)).slice(0..5), "777");
+        assert_eq!(held.frames(&Times(3)).slice(0..5), "333", "each has its own");
+        let dues =
+            |events| held.dues(&Times(3), events).iter().map(|(index, due)| (*index, &**due)).collect::<Vec<_>>();
+        assert_eq!(dues(0..5), [(0, "x"), (3, "y"), (4, "z")]);
+        assert_eq!((dues(1..3), dues(3..4), dues(4..4)), (vec![], vec![(3, "y")], vec![]));
+        assert_eq!(held.bytes() - held.payload_bytes(), 6);
     }
 }

@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use bytes::Bytes;
@@ -237,6 +239,50 @@ impl Topic {
         }
     }
 
+    /// State for who stands at `at` and is to be told how things stand since `since`: true at some position between them,
+    /// so that no event is missing that he was told about it. Without `since` a recent one will do.
+    ///
+    /// Shared by all who ask about the same time: one is made at most four times a second for them. Not to be called while
+    /// a [`Topic::view`] is held.
+    pub fn state_between(&self, since: Option<Position>, at: Position) -> Between {
+        let made = self.snapshots.get_or_make(|kept| {
+            let (position, state) = {
+                let machine = self.view();
+                let head = machine.position();
+                if let Some(kept) = kept {
+                    let position = kept.snapshot.position;
+                    let reached = at == head || machine.ring().place(at).is_some();
+                    let on_the_way = position == at
+                        || (reached && position.n() < at.n() && machine.ring().place(position).is_some());
+                    let recent = kept.is_recent();
+                    if on_the_way && since.map_or(recent || position == at, |since| since.n() <= position.n()) {
+                        return Ok(Made::Kept(kept.snapshot));
+                    }
+                    if recent {
+                        return Err(Between::Later(kept.free_in()));
+                    }
+                }
+                if head != at {
+                    return Err(Between::Moved);
+                }
+                let Some(state) = machine.state() else { return Err(Between::Cold) };
+                (head, state.clone())
+            };
+            let mut json = Vec::new();
+            state.snapshot_json(&mut json);
+            Ok(Made::New(Snapshot::new(position, state.incomplete_before(), json.into())))
+        });
+        match made {
+            Ok(snapshot) => Between::Here(snapshot),
+            Err(why) => {
+                if matches!(why, Between::Cold) {
+                    self.ask_state();
+                }
+                why
+            }
+        }
+    }
+
     /// A snapshot at the head, or a very recent one while the head moves fast. Waits while the store is away.
     pub async fn snapshot_at_head(&self) -> Arc<Snapshot> {
         self.warm(|topic| {
@@ -291,6 +337,19 @@ impl Topic {
 pub(crate) enum Snapshotted {
     /// Here it is.
     Here(Arc<Snapshot>),
+    /// The topic has moved on: read on, and ask again at the head.
+    Moved,
+    /// The fold is not warm; it was asked for, and readers are woken when it is there.
+    Cold,
+}
+
+/// What became of the wish for [`Topic::state_between`].
+#[derive(Debug)]
+pub enum Between {
+    /// Here it is.
+    Here(Arc<Snapshot>),
+    /// One was made a moment ago that does not do: the next one may be made after this time.
+    Later(Duration),
     /// The topic has moved on: read on, and ask again at the head.
     Moved,
     /// The fold is not warm; it was asked for, and readers are woken when it is there.

@@ -25,9 +25,12 @@ use crate::topic::Snapshotted;
 use crate::topic::machine::Machine;
 use crate::wake::Wake;
 
+mod attended;
 mod lagging;
 mod measured;
 
+pub use attended::Aside;
+use attended::Attended;
 use measured::Measured;
 pub use measured::Sample;
 
@@ -58,7 +61,10 @@ impl Pull<'_> {
     fn push(&mut self, frame: Bytes, events: usize) {
         self.bytes_left = self.bytes_left.saturating_sub(frame.len());
         self.events_left = self.events_left.saturating_sub(events);
-        self.out.push(frame);
+        // In a dialect an event may be nothing at all.
+        if !frame.is_empty() {
+            self.out.push(frame);
+        }
     }
 }
 
@@ -94,6 +100,8 @@ pub struct Viewer {
     /// The topic does not know the cursor's place: wait until this many reads were begun and done before believing it.
     ahead_until: Option<u64>,
     measured: Measured,
+    /// What its reader says himself.
+    attended: Option<Box<Attended>>,
 }
 
 /// What a look at the topic found.
@@ -121,6 +129,7 @@ impl Viewer {
             page: None,
             ahead_until: None,
             measured: Measured::default(),
+            attended: None,
             topic,
         }
     }
@@ -339,6 +348,7 @@ impl Viewer {
             let fit = frames.fit(start, pull.bytes_left).min(end).min(start.saturating_add(pull.events_left));
             self.on_told((fit - start) as u64, entry.position_of(start), held.events().get(start));
             pull.push(frames.slice(start..fit), fit - start);
+            self.note_dues(held, start..fit, pull);
             if fit < end {
                 // The rest of the entry comes before anything behind it, however little would still fit.
                 pull.close();
@@ -377,11 +387,13 @@ impl Viewer {
         }
         if was.is_none() && !seen {
             pull.push(held.frames(pull.encoding).slice(index..index + 1), 1);
+            self.note_dues(held, index..index + 1, pull);
         } else {
             let mut frame = Vec::new();
             let marks = Marks { was: was.as_ref(), seen };
-            pull.encoding.event(held.project(), position, event, marks, &mut frame);
+            let due = pull.encoding.tell(held.project(), position, event, marks, &mut frame);
             pull.push(frame.into(), 1);
+            self.note_due(due, position, pull);
         }
         self.on_told(1, position, Some(event));
         self.cursor.told();
@@ -396,9 +408,11 @@ impl Viewer {
     }
 
     fn tell_gap(&mut self, gap: &Gap, pull: &mut Pull<'_>) {
-        let mut frame = Vec::new();
-        pull.encoding.gap(self.topic.project(), gap, &mut frame);
-        pull.push(frame.into(), 1);
+        if !self.set_aside(|| Aside::Gap(*gap), pull) {
+            let mut frame = Vec::new();
+            pull.encoding.gap(self.topic.project(), gap, &mut frame);
+            pull.push(frame.into(), 1);
+        }
         self.topic.metrics().on_gap(gap.cause);
         self.resumed(Resumed::Gap);
     }
@@ -407,7 +421,9 @@ impl Viewer {
         match self.topic.snapshot(self.cursor.at(), self.newcomer) {
             Snapshotted::Here(snapshot) => {
                 self.newcomer = false;
-                pull.push(snapshot.frame(self.topic.project(), pull.encoding), 1);
+                if !self.set_aside(|| Aside::Snapshot(snapshot.clone()), pull) {
+                    pull.push(snapshot.frame(self.topic.project(), pull.encoding), 1);
+                }
                 self.cursor.snapshot_told(snapshot.position);
                 Step::Moved
             }

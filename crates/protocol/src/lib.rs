@@ -12,6 +12,7 @@ pub mod fold;
 pub mod frames;
 pub mod gap;
 pub mod grant;
+pub mod guard;
 pub mod head;
 pub mod intake;
 pub mod limits;

@@ -89,6 +89,8 @@ fn check<M: Message + Default + PartialEq + Debug>(name: &str, value: &M) {
 fn events_keep_their_encoding() {
     check("event.bin", &full_event());
     check("event_sent.bin", &wire::Event { sent_ms: 1_795_165_200_100, ..full_event() });
+    let guard = wire::Guard { key: "c:cmd-1".into(), until_ms: 1_795_251_600_123, note: "completed by r-1".into() };
+    check("event_guard.bin", &wire::Event { guard: Some(guard), ..full_event() });
     check("batch.bin", &batch());
 }
 

@@ -7,6 +7,7 @@ use tidings_protocol::project::Project;
 
 use crate::Broker;
 use crate::clock::ManualClock;
+use crate::inbox::Inboxes;
 use crate::memory::MemoryBroker;
 use crate::presence::Presences;
 use crate::quota::Quotas;
@@ -30,6 +31,11 @@ pub trait Subject: Send + Sync {
     /// Who is there.
     fn presences(&self) -> Arc<dyn Presences> {
         self.broker().presences()
+    }
+
+    /// What waits for runners.
+    fn inboxes(&self) -> Arc<dyn Inboxes> {
+        self.broker().inboxes()
     }
 
     /// Its keys, members and settings.

@@ -29,7 +29,14 @@ pub(crate) fn fresh() -> Branch {
 pub(crate) fn plain(count: u32) -> AppendBatch {
     let events = (0..count).map(|n| wire::Event { json: format!("{{\"n\":{n}}}").into(), ..wire::Event::default() });
     let payload = wire::Batch { events: events.collect() }.encode_to_vec();
-    AppendBatch { payload: payload.into(), count, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() }
+    AppendBatch {
+        payload: payload.into(),
+        count,
+        ids: Vec::new(),
+        producers: Vec::new(),
+        deletions: Vec::new(),
+        guards: Vec::new(),
+    }
 }
 
 /// One event of about this many bytes.
@@ -85,6 +92,17 @@ impl Writer {
             id,
         };
         writer.branch = writer.sync().await.branch;
+        writer
+    }
+
+    /// One that opens a log, with this name for its first branch.
+    #[cfg(test)]
+    pub(crate) async fn open(broker: Arc<dyn Broker>, name: &str, branch: Branch) -> Writer {
+        let id = format!("w{:016x}", rand::random::<u64>()).into();
+        let dedupe = DedupeWindow::default();
+        let writer = Writer { broker, project: project(name), branch, number: 0, dedupe, id };
+        let birth = AppendCall { branch: Branch::NONE, fresh: branch, ..writer.call(None) };
+        assert!(matches!(writer.send(birth).await, Answer::Synced(_)));
         writer
     }
 

@@ -1,6 +1,7 @@
 //! The append step (docs/log.md L4) on plain data. The Lua script `append.lua` does the same, step by step; a differential
 //! test compares the two.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -9,7 +10,7 @@ use tidings_protocol::head::{Fork, LOG_FORMAT, Tombstone, bury};
 use tidings_protocol::position::{Branch, Position};
 use tidings_protocol::wire;
 
-use super::data::{Kept, LogData, Writer};
+use super::data::{Guard, Kept, LogData, Writer};
 use super::producers::{Against, sequence};
 use crate::limits::Limits;
 use crate::{Answer, AppendBatch, AppendCall, CallError, Heal, NothingWhy, Refusal, RefusalWhy, merge_refusals};
@@ -73,11 +74,12 @@ impl LogData {
             return Ok((answer, Some(entry)));
         };
 
-        // L4.4: ids, then producers.
+        // L4.4: ids, then producers, then guards.
         let log =
             Against { known: &self.producers, branch: self.branch, forked: !self.forks.is_empty(), last: self.last };
-        let (out_of_sequence, mut producers) = sequence(&log, &batch.producers, limits);
-        let refusals = merge_refusals(self.seen(batch), out_of_sequence);
+        let (mut others, mut producers) = sequence(&log, &batch.producers, limits);
+        others.extend(self.settled(now_ms, batch));
+        let refusals = merge_refusals(self.seen(batch), others);
         if !refusals.is_empty() {
             return Ok((Answer::Refused(refusals), None));
         }
@@ -120,6 +122,15 @@ impl LogData {
         self.tombstones = tombstones;
         if let Some(cut) = cut {
             self.take_back(cut);
+            let head = self.head("");
+            self.guards.retain(|_, guard| !head.is_deleted(guard.position));
+        }
+        for step in &batch.guards {
+            let until_ms = step.until_ms.min(now_ms.saturating_add(limits.guard_ms_max));
+            if until_ms > now_ms {
+                let guard = Guard { until_ms, position: at(step.index), note: step.note.clone() };
+                self.guards.insert(step.key.clone(), guard);
+            }
         }
         let ids = batch.ids.iter().map(|(index, id)| (Arc::from(id.as_str()), at(*index))).collect();
         self.ids.remember(last.ms(), ids, call.dedupe);
@@ -177,6 +188,24 @@ impl LogData {
         let seen = seen.filter(|(_, first)| head.as_ref().is_none_or(|head| !head.is_deleted(*first)));
         seen.map(|(index, first)| Refusal { index, why: RefusalWhy::Duplicate(first) }).collect()
     }
+
+    /// Refusals by guards: somebody stands under the key, or comes before in the batch.
+    fn settled(&self, now_ms: u64, batch: &AppendBatch) -> Vec<Refusal> {
+        let head = self.tombstones.iter().any(Tombstone::is_of_project).then(|| self.head(""));
+        let mut firsts: HashMap<&str, Position> = HashMap::new();
+        let mut refusals = Vec::new();
+        for step in &batch.guards {
+            let stands = self.guards.get(&step.key).filter(|guard| guard.until_ms > now_ms);
+            let stands = stands.map(|guard| guard.position);
+            let stands = stands.filter(|first| head.as_ref().is_none_or(|head| !head.is_deleted(*first)));
+            let first = stands.or_else(|| firsts.get(&*step.key).copied());
+            if let Some(first) = first {
+                refusals.push(Refusal { index: step.index, why: RefusalWhy::Settled(first) });
+            }
+            firsts.insert(&step.key, first.unwrap_or(self.last));
+        }
+        refusals
+    }
 }
 
 fn decode(batch: &AppendBatch) -> Result<Vec<wire::Event>, EntryError> {
@@ -186,6 +215,7 @@ fn decode(batch: &AppendBatch) -> Result<Vec<wire::Event>, EntryError> {
     }
     let indexes = batch.ids.iter().map(|(index, _)| *index).chain(batch.producers.iter().map(|step| step.index));
     let indexes = indexes.chain(batch.deletions.iter().map(|deletion| deletion.index));
+    let indexes = indexes.chain(batch.guards.iter().map(|guard| guard.index));
     if indexes.max().is_some_and(|index| index >= batch.count) {
         return Err(EntryError("index"));
     }

@@ -13,6 +13,7 @@ use tidings_protocol::position::{Branch, Position};
 
 use super::ids::Ids;
 use super::producers::Producer;
+use crate::inbox::Guarded;
 use crate::limits::Limits;
 use crate::{CheckpointAnswer, CheckpointStep, Fields, Page, Retention, Span, StateAt};
 
@@ -30,6 +31,8 @@ pub struct LogData {
     pub(super) producers: HashMap<String, Producer>,
     pub(super) ids: Ids,
     pub(super) tombstones: Vec<Tombstone>,
+    /// Events that stand alone, by their keys.
+    pub(super) guards: BTreeMap<String, Guard>,
     checkpoint: Position,
     version: u32,
     state: BTreeMap<String, Bytes>,
@@ -44,6 +47,14 @@ pub struct LogData {
 pub(super) struct Kept {
     pub(super) entry: Entry,
     pub(super) bytes: usize,
+}
+
+/// Who stands under a guard's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Guard {
+    pub(super) until_ms: u64,
+    pub(super) position: Position,
+    pub(super) note: String,
 }
 
 /// What a log knows of one writer.
@@ -196,6 +207,7 @@ impl LogData {
         self.entries.clear();
         self.producers.clear();
         self.ids = Ids::default();
+        self.guards.clear();
         self.tombstones.clear();
         self.state.clear();
         (self.checkpoint, self.version) = (self.last, 0);
@@ -227,6 +239,12 @@ impl LogData {
         }
     }
 
+    /// The guard of this key, if it stands.
+    pub(super) fn guard(&self, now_ms: u64, key: &str) -> Option<Guarded> {
+        let guard = self.guards.get(key).filter(|guard| guard.until_ms > now_ms)?;
+        Some(Guarded { position: guard.position, note: guard.note.clone() })
+    }
+
     /// See [`Log::state`](crate::Log::state).
     pub fn state(&self, incarnation: &str, fields: &Fields) -> StateAt {
         let fields = match fields {
@@ -246,6 +264,16 @@ impl LogData {
         }
         self.writers.retain(|_, writer| writer.used_ms.saturating_add(writers_ms) >= now_ms);
         self.producers.retain(|_, producer| producer.used_ms.saturating_add(producers_ms) >= now_ms);
+        self.guards.retain(|_, guard| guard.until_ms > now_ms);
+    }
+}
+
+#[cfg(test)]
+impl LogData {
+    /// Guards as Redis has them.
+    pub(crate) fn guards_as_stored(&self) -> Vec<(String, String)> {
+        let text = |guard: &Guard| format!("{} {} {}", guard.until_ms, guard.position, guard.note);
+        self.guards.iter().map(|(key, guard)| (key.clone(), text(guard))).collect()
     }
 }
 

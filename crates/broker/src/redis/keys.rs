@@ -64,6 +64,25 @@ impl Keys {
         self.of(project, "runners")
     }
 
+    pub(super) fn bookmarks(&self, project: &Project) -> String {
+        self.of(project, "bookmarks")
+    }
+
+    /// What the gateways of the fleet carry. Of no project's slot.
+    pub(super) fn gateways(&self) -> String {
+        format!("{}:gateways", self.prefix)
+    }
+
+    /// What waits for runners, and its order. The channel on which those who wait are woken is called like the first.
+    pub(super) fn inbox(&self, project: &Project) -> (String, String) {
+        (self.of(project, "inbox"), self.of(project, "inbox:order"))
+    }
+
+    /// Projects with an inbox.
+    pub(super) fn inboxes(&self, shard: u16) -> String {
+        format!("{}:inboxes:{shard:02}", self.prefix)
+    }
+
     /// Whose key it is: a call brings an id alone. Of no project's slot.
     pub(super) fn api_key(&self, id: &str) -> String {
         format!("{}:key:{id}", self.prefix)
@@ -90,6 +109,11 @@ impl Keys {
         format!("{}:holds:{shard:02}", self.prefix)
     }
 
+    /// A client's slip. A call has one such key, as with rates.
+    pub(super) fn slip(&self, name: &str) -> String {
+        format!("{}:slip:{name}", self.prefix)
+    }
+
     /// The channel of one process's probes.
     pub(super) fn probe(&self, process: &str) -> String {
         format!("{}:probe:{process}", self.prefix)
@@ -111,9 +135,14 @@ mod tests {
         assert_eq!(keys.roll(&project), "tidings:{demo}:presence");
         assert_eq!(keys.presence(&project, "g-1f"), "tidings:{demo}:presence:g-1f");
         assert_eq!(keys.runners(&project), "tidings:{demo}:runners");
+        assert_eq!(keys.bookmarks(&project), "tidings:{demo}:bookmarks");
+        assert_eq!(keys.gateways(), "tidings:gateways");
+        assert_eq!(keys.inbox(&project), ("tidings:{demo}:inbox".into(), "tidings:{demo}:inbox:order".into()));
+        assert_eq!(keys.inboxes(7), "tidings:inboxes:07");
         assert_eq!(keys.api_key("0a"), "tidings:key:0a");
         assert_eq!((keys.index(7), keys.lease(63)), ("tidings:index:07".into(), "tidings:lease:63".into()));
         assert_eq!((keys.rate("a:b"), keys.holds(7)), ("tidings:rate:a:b".into(), "tidings:holds:07".into()));
+        assert_eq!(keys.slip("a:b"), "tidings:slip:a:b");
         assert_eq!(keys.probe("1f"), "tidings:probe:1f");
     }
 }

@@ -30,14 +30,16 @@ pub(super) enum Call {
     Quota,
     /// Of keys, members and settings.
     Registry,
-    /// Of viewers and runners.
+    /// Of viewers and runners, and of what gateways carry.
     Presence,
+    /// Of commands and who takes them.
+    Inbox,
     /// Anything else: the index, leases, sweeps, the probe.
     Command,
 }
 
 impl Call {
-    const ALL: [Call; 9] = [
+    const ALL: [Call; 10] = [
         Call::Append,
         Call::Read,
         Call::Heads,
@@ -46,6 +48,7 @@ impl Call {
         Call::Quota,
         Call::Registry,
         Call::Presence,
+        Call::Inbox,
         Call::Command,
     ];
 
@@ -59,6 +62,7 @@ impl Call {
             Call::Quota => "quota",
             Call::Registry => "registry",
             Call::Presence => "presence",
+            Call::Inbox => "inbox",
             Call::Command => "command",
         }
     }

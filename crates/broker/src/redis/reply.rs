@@ -133,6 +133,7 @@ fn refusals(mut ids: Items, mut sequences: Items) -> Reply<Vec<Refusal>> {
             "duplicate" => RefusalWhy::DuplicateSequence(sequences.parsed("position")?),
             "out_of_sequence" => RefusalWhy::OutOfSequence { expected: sequences.parsed("expected")? },
             "fenced" => RefusalWhy::Fenced { epoch: sequences.parsed("epoch")? },
+            "settled" => RefusalWhy::Settled(sequences.parsed("position")?),
             "deletions_full" => {
                 sequences.text()?;
                 RefusalWhy::DeletionsFull

@@ -55,7 +55,7 @@ scripts! {
     STATE: State = "common" "state";
     /// One step of the fold.
     CHECKPOINT: Checkpoint = "common" "checkpoint";
-    /// Removal of unused writers and producers.
+    /// Removal of unused writers and producers, and of guards whose time is over.
     SWEEP: Command = "common" "sweep";
     /// Refusal of what a project over its share appends.
     REFUSE: Command = "common" "refuse";
@@ -71,6 +71,26 @@ scripts! {
     PRESENCE: Presence = "common" "runners" "presence";
     /// A runner that is there, or went.
     RUNNER: Presence = "common" "runners" "runner";
+    /// A command, or an alarm, is put.
+    INBOX_PUT: Inbox = "common" "inbox" "inbox_put";
+    /// A runner takes commands.
+    INBOX_TAKE: Inbox = "common" "inbox" "inbox_take";
+    /// What a runner does with them.
+    INBOX_LEASE: Inbox = "common" "inbox" "inbox_lease";
+    /// How commands stand.
+    INBOX_LOOK: Inbox = "common" "inbox" "inbox_look";
+    /// What somebody must act upon.
+    INBOX_DUE: Inbox = "common" "inbox" "inbox_due";
+    /// Commands leave, or all of the inbox goes.
+    INBOX_SETTLE: Inbox = "common" "inbox" "inbox_settle";
+    /// Runners that go, and what they publish for.
+    INBOX_RUNNER: Inbox = "common" "inbox" "inbox_runner";
+    /// Where a reader was.
+    BOOKMARK: Command = "common" "bookmark";
+    /// One step on a client's slip.
+    SLIP: Command = "common" "slip";
+    /// What a gateway carries, and what all do.
+    FLEET: Presence = "common" "fleet";
 }
 
 /// A call in the making.

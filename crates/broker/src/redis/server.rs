@@ -26,7 +26,7 @@ const SENTINEL_FILE: &str = "sentinel.conf";
 /// What the account that services have at Redis may do, and no more (docs/operations.md). The tests with sentinels run with it.
 pub const RIGHTS: &str = "~tidings:* &tidings:* -@all +select +role +info +time +eval +evalsha +script|load +subscribe \
     +unsubscribe +publish +wait +sadd +smembers +get +set +del +unlink +exists +pexpire +hget +hset +hmget +hgetall +hexists +hkeys +hlen +hdel \
-    +hincrby +hrandfield +hscan +copy +wait +xadd +xtrim +xrange +xrevrange +xgroup|create +xgroup|destroy";
+    +hincrby +hrandfield +hscan +copy +wait +srem +zadd +zrem +zrange +zlexcount +xadd +xtrim +xrange +xrevrange +xgroup|create +xgroup|destroy";
 
 /// What it may do beside that in a cluster.
 pub const CLUSTER_RIGHTS: &str = "+asking +cluster|info +cluster|slots +ssubscribe +sunsubscribe +spublish";

@@ -21,12 +21,12 @@ use crate::memory::LogData;
 use crate::redis::server::RedisServer;
 use crate::redis::{RedisBroker, RedisSettings};
 use crate::{
-    Answer, AppendBatch, AppendCall, CallError, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, Index as _,
-    Log as _, Probe as _, ProducerStep, Retention, SessionDeletion, Sink, Span,
+    Answer, AppendBatch, AppendCall, CallError, CheckpointAnswer, CheckpointStep, DedupeWindow, Fields, GuardStep,
+    Index as _, Log as _, Probe as _, ProducerStep, Retention, SessionDeletion, Sink, Span,
 };
 
 /// Histories, and calls in each. Small bounds below bring every limit in reach of a short history.
-const HISTORIES: u64 = 40;
+const HISTORIES: u64 = 48;
 const CALLS: usize = 400;
 const LIMITS: Limits = Limits {
     producers_max: 3,
@@ -36,9 +36,10 @@ const LIMITS: Limits = Limits {
     tombstone_ms: 300,
     trim_entries_max: 4,
     trim_bytes_max: 2_000,
+    guard_ms_max: 400,
 };
 /// The answers that must occur.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
     "Appended",
     "Synced",
     "Heal",
@@ -52,6 +53,7 @@ const KINDS: [&str; 19] = [
     "DuplicateSequence",
     "OutOfSequence",
     "Fenced",
+    "Settled",
     "Done",
     "trimmed",
     "more",
@@ -245,10 +247,12 @@ impl World {
             ids: Vec::new(),
             producers: Vec::new(),
             deletions: Vec::new(),
+            guards: Vec::new(),
         };
         let mut names: Vec<u32> = (0..14).collect();
         let (with_ids, with_producers) = (self.random.random_bool(0.6), self.random.random_bool(0.5));
         let with_deletions = self.random.random_bool(0.1);
+        let with_guards = self.random.random_bool(0.3);
         for index in 0..count {
             if with_deletions && self.random.random_bool(0.6) {
                 let was = (0..self.pick(&[0, 0, 0, 1, 2])).map(|_| self.some_position()).collect();
@@ -258,6 +262,12 @@ impl World {
                 let number = self.random.random_range(0..6);
                 let session = if of_project { String::new() } else { format!("session {number}") };
                 batch.deletions.push(SessionDeletion { index, session, was });
+            }
+            if with_guards && self.random.random_bool(0.5) {
+                let key = format!("c:{}", self.random.random_range(0..8));
+                let until_ms = self.clock.now_ms() + self.random.random_range(0..600);
+                let note = format!("by {}", self.random.random_range(0..3));
+                batch.guards.push(GuardStep { index, key, until_ms, note });
             }
             if with_ids && self.random.random_bool(0.7) {
                 let name = names.swap_remove(self.random.random_range(0..names.len()));
@@ -410,6 +420,9 @@ impl World {
         assert_eq!(meta["producers"], count(&mut meta.keys(), "p:"), "seed {seed}");
         assert_eq!(meta["ids_count"], count(&mut ids.iter(), ":"), "seed {seed}");
         let counter = |name: &str| meta[name].parse::<u64>().expect("a number");
+        let guards: BTreeMap<String, String> = self.connection.hgetall(&keys[4]).await.expect("an answer");
+        let stands = guards.into_iter().filter(|(key, _)| key != ".").collect::<Vec<_>>();
+        assert_eq!(stands, self.memory.guards_as_stored(), "seed {seed}");
         assert_eq!((counter("ids_tail") - counter("ids_head")).to_string(), count(&mut ids.iter(), "#"), "seed {seed}");
         let there: usize = self.connection.exists(&keys).await.expect("an answer");
         assert_eq!(there, KEYS.len(), "seed {seed}");

@@ -90,8 +90,14 @@ impl Rig {
                 ..wire::Event::default()
             };
             let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
-            let batch =
-                AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
+            let batch = AppendBatch {
+                payload,
+                count: 1,
+                ids: Vec::new(),
+                producers: Vec::new(),
+                deletions: Vec::new(),
+                guards: Vec::new(),
+            };
             assert!(matches!(self.call(Some(batch)).await, Answer::Appended { .. }));
         }
     }
@@ -101,7 +107,14 @@ impl Rig {
         self.number += 1;
         let event = wire::Event { json: vec![b' '; bytes].into(), ..wire::Event::default() };
         let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
-        let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
+        let batch = AppendBatch {
+            payload,
+            count: 1,
+            ids: Vec::new(),
+            producers: Vec::new(),
+            deletions: Vec::new(),
+            guards: Vec::new(),
+        };
         assert!(matches!(self.call(Some(batch)).await, Answer::Appended { .. }));
     }
 

@@ -35,6 +35,11 @@ impl Kept {
     pub(super) fn is_recent(&self) -> bool {
         self.made.elapsed() < SHARED_FOR
     }
+
+    /// When it is not recent any more.
+    pub(super) fn free_in(&self) -> Duration {
+        SHARED_FOR.saturating_sub(self.made.elapsed())
+    }
 }
 
 impl Snapshots {
@@ -66,7 +71,7 @@ impl Snapshots {
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.kept.lock().as_ref().map_or(0, |kept| kept.snapshot.state.len())
+        self.kept.lock().as_ref().map_or(0, |kept| kept.snapshot.bytes())
     }
 }
 

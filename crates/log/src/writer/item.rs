@@ -3,8 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
-use tidings_broker::{AppendBatch, ProducerStep, SessionDeletion};
+use tidings_broker::{AppendBatch, GuardStep, ProducerStep, SessionDeletion};
 use tidings_protocol::gap::{GapCause, deletes_project, deletes_session};
+use tidings_protocol::guard::supersede;
 use tidings_protocol::position::Position;
 use tidings_protocol::wire;
 
@@ -50,6 +51,8 @@ pub struct Item {
     producer: Option<Step>,
     may_jump: bool,
     deletes: Deletes,
+    /// Under its key it stands alone.
+    guard: Option<wire::Guard>,
     /// Some sending of it got no answer, so a history may hold it.
     pub(super) unanswered: bool,
     /// Who waits. The first one's answer is the event's own, the others are doubles of it.
@@ -107,6 +110,7 @@ impl Item {
             producer,
             may_jump,
             deletes: Deletes::of(event),
+            guard: event.guard.clone(),
             unanswered: false,
             slots: vec![slot],
             purpose: Purpose::Request,
@@ -144,6 +148,19 @@ impl Item {
             Deletes::Nothing | Deletes::ProjectAgain(_) => {}
         }
         Item { key, encoded: again.freeze(), slots: Vec::new(), purpose: Purpose::PutBack, ..made }
+    }
+
+    /// The same, where another event stands under its guard's key: it says so, and changes nothing else. What memory keeps of
+    /// it has its guard still, so that it may stand first behind another fork.
+    pub(super) fn superseded(self) -> Item {
+        let mut event = wire::Event::decode(self.encoded).expect("this process encoded it");
+        supersede(&mut event);
+        Item { encoded: event.encode_to_vec().into(), guard: None, ..self }
+    }
+
+    /// The key under which it stands alone.
+    pub(super) fn guard(&self) -> Option<&str> {
+        self.guard.as_ref().map(|guard| guard.key.as_str())
     }
 
     /// It is the project's deletion, not done yet: the script deletes, nothing is appended.
@@ -254,6 +271,7 @@ pub(super) fn batch(items: &[Item]) -> AppendBatch {
     let mut ids = Vec::new();
     let mut producers = Vec::new();
     let mut deletions = Vec::new();
+    let mut guards = Vec::new();
     for (index, item) in items.iter().enumerate() {
         payload.put_u8(EVENTS_TAG);
         encode_varint(item.encoded.len() as u64, &mut payload);
@@ -264,6 +282,9 @@ pub(super) fn batch(items: &[Item]) -> AppendBatch {
         }
         if let Some(Step { id, epoch, seq }) = &item.producer {
             producers.push(ProducerStep { index, id: id.clone(), epoch: *epoch, seq: *seq, may_jump: item.may_jump });
+        }
+        if let Some(wire::Guard { key, until_ms, note }) = &item.guard {
+            guards.push(GuardStep { index, key: key.clone(), until_ms: *until_ms, note: note.clone() });
         }
         match &item.deletes {
             Deletes::Session(session, was) => {
@@ -276,7 +297,7 @@ pub(super) fn batch(items: &[Item]) -> AppendBatch {
         }
     }
     let count = u32::try_from(items.len()).expect("an entry of 64 KiB holds far fewer events");
-    AppendBatch { payload: payload.freeze(), count, ids, producers, deletions }
+    AppendBatch { payload: payload.freeze(), count, ids, producers, deletions, guards }
 }
 
 /// Which steps of producers may skip numbers: those that a `gap` event (cause `producer_dropped`) speaks of. One that has

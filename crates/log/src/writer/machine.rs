@@ -341,6 +341,8 @@ impl Machine {
         for (index, item) in flight.items.into_iter().enumerate() {
             match refusals.iter().find(|refusal| refusal.index as usize == index).map(|refusal| refusal.why) {
                 None => kept.push(item),
+                // Somebody else's event came first while this one was not there: it goes beside that one.
+                Some(RefusalWhy::Settled(_)) if item.heals() => kept.push(item.superseded()),
                 Some(why) => {
                     match why {
                         // A duplicate is acknowledged, so what stands there must not be lost unnoticed.

@@ -134,6 +134,7 @@ impl World {
             Some(SessionDeletion { index, session, was })
         };
         let batch = AppendBatch {
+            guards: vec![],
             deletions: (0..).zip(&events).filter_map(deletion).collect(),
             ids: (0..).zip(&events).filter(|(_, e)| e.id_from_runner).map(|(i, e)| (i, e.id.clone())).collect(),
             payload: wire::Batch { events }.encode_to_vec().into(),
@@ -190,7 +191,8 @@ impl World {
         self.number += 1;
         let again = SessionDeletion { index: 0, session: String::new(), was: vec![behind] };
         let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
-        let batch = AppendBatch { payload, count: 1, ids: vec![], producers: vec![], deletions: vec![again] };
+        let batch =
+            AppendBatch { payload, count: 1, ids: vec![], producers: vec![], deletions: vec![again], guards: vec![] };
         match self.call(Some(batch)).await {
             Answer::Appended { last, .. } => last,
             other => panic!("deletion answered {other:?}"),

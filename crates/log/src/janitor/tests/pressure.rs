@@ -50,7 +50,14 @@ impl Appender {
         self.number += 1;
         let event = wire::Event { json: vec![b' '; bytes].into(), ..wire::Event::default() };
         let payload = wire::Batch { events: vec![event] }.encode_to_vec().into();
-        let batch = AppendBatch { payload, count: 1, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
+        let batch = AppendBatch {
+            payload,
+            count: 1,
+            ids: Vec::new(),
+            producers: Vec::new(),
+            deletions: Vec::new(),
+            guards: Vec::new(),
+        };
         match self.call(Some(batch)).await? {
             Answer::Appended { .. } => Ok(()),
             other => panic!("{other:?}"),

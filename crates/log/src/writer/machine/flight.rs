@@ -1,5 +1,6 @@
 //! The call in flight: what goes into it. What its answer means is the machine's.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tidings_broker::AppendBatch;
@@ -68,10 +69,11 @@ impl Machine {
     }
 
     /// How many of the waiting items make the next entry: at least one, at most [`ENTRY_BYTES_MAX`]. The project's deletion
-    /// goes alone.
+    /// goes alone, and of the events under one guard's key the first: the others are told where it stands.
     fn cut(&self) -> usize {
         let mut bytes = 0;
         let mut producer = None;
+        let mut guards = HashSet::<&str, foldhash::fast::RandomState>::default();
         let fits = self.queue.iter().take_while(|item| {
             bytes += item.batch_bytes();
             let alone = self.narrow == 0
@@ -83,7 +85,8 @@ impl Machine {
                     }
                     (_, None) => true,
                 };
-            alone && bytes <= ENTRY_BYTES_MAX && !item.goes_alone()
+            let first = item.guard().is_none_or(|key| guards.insert(key));
+            alone && first && bytes <= ENTRY_BYTES_MAX && !item.goes_alone()
         });
         fits.count().max(1)
     }

@@ -39,6 +39,10 @@ struct World {
     /// Writers remember everything.
     remembers: bool,
     put_back: usize,
+    /// Refused by a guard.
+    settled: usize,
+    /// In the log beside the one that holds their place.
+    superseded: std::cell::Cell<usize>,
     /// Where each event ever stood, in any history.
     stood: HashMap<String, Vec<Position>>,
     /// Gap events ever appended: where, and the first position above what they cover.
@@ -69,6 +73,8 @@ impl World {
             acknowledged: Vec::new(),
             remembers: seed % 3 == 2,
             put_back: 0,
+            settled: 0,
+            superseded: std::cell::Cell::default(),
             stood: HashMap::new(),
             gaps: HashMap::new(),
             now_ms: 1_000,
@@ -82,7 +88,12 @@ impl World {
         let retried = remembered && self.events > 3 && self.rng.random_bool(0.3);
         let number = if retried { self.rng.random_range(1..self.events) } else { self.events };
         let id = format!("{}{number}", if remembered { "r" } else { "s" });
-        let event = wire::Event { id, id_from_runner: remembered, json: "{}".into(), ..wire::Event::default() };
+        let guard = number.is_multiple_of(4).then(|| wire::Guard {
+            key: format!("c:{}", number % 5),
+            until_ms: u64::MAX,
+            note: String::new(),
+        });
+        let event = wire::Event { id, id_from_runner: remembered, json: "{}".into(), guard, ..wire::Event::default() };
         let slot = Slot { request: self.events, index: 0 };
         self.writers[writer].machine.push(Item::new(&event, slot, false));
     }
@@ -112,6 +123,7 @@ impl World {
                 Ok(Outcome::Appended { id, position } | Outcome::Duplicate { id, position: Some(position) }) => {
                     self.acknowledged.push((id, position));
                 }
+                Ok(Outcome::Settled { .. }) => self.settled += 1,
                 other => panic!("no producers, no deadlines: {other:?}"),
             }
         }
@@ -220,10 +232,19 @@ impl World {
     fn check(&self) {
         let page = self.log.read("", Span::After(LogId::ZERO), usize::MAX);
         let mut seen = HashSet::new();
+        let mut guarded = HashSet::new();
         for entry in &page.entries {
             let Body::Events(events) = &entry.body else { continue };
             for event in events {
                 assert!(seen.insert(event.id.clone()), "{} stands twice", event.id);
+                // Who stands without its guard says that it is not the one.
+                let first = event.guard.as_ref().is_none_or(|guard| guarded.insert(guard.key.clone()));
+                assert!(first, "{} is the second under its key", event.id);
+                let number: u64 = event.id.trim_start_matches(char::is_alphabetic).parse().unwrap_or(1);
+                let superseded = &event.json[..] == br#"{"data":{"superseded":true}}"#;
+                let without = number.is_multiple_of(4) && event.gap.is_none() && event.guard.is_none();
+                assert_eq!(superseded, without, "{}", event.id);
+                self.superseded.set(self.superseded.get() + usize::from(superseded));
             }
         }
         for (id, position) in &self.acknowledged {
@@ -247,19 +268,23 @@ fn run(seed: u64) -> World {
 
 #[test]
 fn no_history_doubles_an_event_or_loses_one_silently() {
-    let (mut appended, mut gaps, mut put_back) = (0, 0, 0);
+    let (mut appended, mut gaps, mut put_back, mut settled, mut superseded) = (0, 0, 0, 0, 0);
     for seed in 0..SEEDS {
         let outcome = std::panic::catch_unwind(|| {
             let world = run(seed);
             world.check();
-            (world.acknowledged.len(), world.gaps.len(), world.put_back)
+            let guards = (world.settled, world.superseded.get());
+            (world.acknowledged.len(), world.gaps.len(), world.put_back, guards)
         });
-        let Ok((acknowledged, owed, back)) = outcome else { panic!("seed {seed}") };
+        let Ok((acknowledged, owed, back, guards)) = outcome else { panic!("seed {seed}") };
         appended += acknowledged;
         gaps += owed;
         put_back += back;
+        settled += guards.0;
+        superseded += guards.1;
     }
     // The histories are worth something: most events are acknowledged, and losses do happen.
     let worth = appended > 20_000 && gaps > 200 && put_back > 2_000;
+    assert!(settled > 1_000 && superseded > 50, "{settled} settled, {superseded} superseded");
     assert!(worth, "{appended} acknowledged, {gaps} gaps, {put_back} put back");
 }

@@ -104,6 +104,7 @@ pub(super) fn refused(item: Item, why: RefusalWhy, done: &mut Vec<Done>) {
         RefusalWhy::DuplicateSequence(_) => Ok(Outcome::Duplicate { id: item.id, position: None }),
         RefusalWhy::OutOfSequence { expected } => Ok(Outcome::OutOfSequence { expected }),
         RefusalWhy::Fenced { epoch } => Ok(Outcome::Fenced { epoch }),
+        RefusalWhy::Settled(first) => Ok(Outcome::Settled { first }),
         RefusalWhy::DeletionsFull => Err(Failure::DeletionsFull),
     };
     done.extend(item.slots.iter().map(|&slot| Done { slot, verdict: verdict.clone() }));

@@ -3,6 +3,7 @@
 
 mod deletion;
 mod forks;
+mod guards;
 mod healing;
 
 use super::*;
