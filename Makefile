@@ -5,11 +5,13 @@ CARGO ?= cargo
 ARGS ?=
 # Optimised, without link-time optimisation: from nothing it builds faster than the dev profile.
 PROFILE ?= release-fast
+# What `make mixed` runs beside this build, as in: make mixed PREVIOUS=v0.1.0
+PREVIOUS ?=
 # What `make image` calls the image.
 IMAGE ?= tidings:local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run demo test lint fmt check docs deny autobahn fuzz helm image imageroot clean
+.PHONY: help setup build run demo test mixed lint fmt check docs deny autobahn fuzz helm image imageroot clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,8 +34,15 @@ test: ## Run every test; the last line is their count
 	@scripts/setup build test
 	@scripts/test
 
+mixed: ## Run the build of PREVIOUS (a tag or commit) beside this one, on one Redis
+	@scripts/setup build test
+	$(CARGO) build --locked --package tidings
+	previous=$$(scripts/previous $(PREVIOUS)) && \
+		TIDINGS_PREVIOUS=$$previous $(CARGO) test --locked --package tidings-tests --test mixed
+
 lint: ## Clippy and the documentation's links, warnings as errors
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --package tidings-tests --test mixed -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
 fmt: ## Format the code

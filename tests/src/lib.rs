@@ -2,7 +2,7 @@
 //! cut, and clients that share no code with the services they talk to.
 //!
 //! - [`cluster`] starts what a test needs and takes it down again, whatever happens; [`process`], [`service`], [`redis`],
-//!   [`redis_cluster`], [`sentinel`], [`certificates`] and [`proxy`] are its parts.
+//!   [`redis_cluster`], [`sentinel`], [`certificates`] and [`proxy`] are its parts; a [`balancer`] stands before several gateways.
 //! - [`runner`] posts events and keeps the ledger of what was acknowledged; [`swarm`] makes up the events.
 //! - [`viewer`] watches over WebSocket, server-sent events or long-polling, and writes down every event and gap.
 //! - [`audit`] compares what viewers wrote down with the ledger.
@@ -15,6 +15,7 @@
 #![allow(clippy::print_stdout, reason = "figures, and the output of processes, are shown with a test's own")]
 
 pub mod audit;
+pub mod balancer;
 pub mod certificates;
 pub mod cluster;
 pub mod collector;

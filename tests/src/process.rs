@@ -12,6 +12,16 @@ use crate::wait::within;
 /// Lines of a process's output that are shown when a test fails.
 const SHOWN_LINES: usize = 60;
 
+/// Sockets that this process may have, as the shell's `ulimit -n` says.
+///
+/// # Panics
+/// When the system does not tell.
+pub fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("the system tells");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("it is there");
+    line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
+}
+
 /// A running process, killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {

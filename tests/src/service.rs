@@ -44,6 +44,8 @@ pub struct Launch {
     pub redis_url: Option<String>,
     /// Settings beside addresses.
     pub settings: Vec<Setting>,
+    /// Another build's binary.
+    binary: Option<PathBuf>,
     address: SocketAddr,
     admin: SocketAddr,
 }
@@ -52,7 +54,17 @@ impl Launch {
     /// A service on two free ports.
     pub fn new(role: Role, redis_url: Option<String>, settings: Vec<Setting>) -> Launch {
         let local = || SocketAddr::from(([127, 0, 0, 1], free_port()));
-        Launch { role, redis_url, settings, address: local(), admin: local() }
+        Launch { role, redis_url, settings, binary: None, address: local(), admin: local() }
+    }
+
+    /// The same by another build's binary.
+    pub fn of(self, binary: PathBuf) -> Launch {
+        Launch { binary: Some(binary), ..self }
+    }
+
+    /// The same by the binary under test.
+    pub fn of_this_build(self) -> Launch {
+        Launch { binary: None, ..self }
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -64,7 +76,7 @@ impl Launch {
 
     /// Starts it.
     pub fn start_unready(&self) -> Service {
-        let mut command = command();
+        let mut command = self.binary.clone().map_or_else(command, command_of);
         command.arg(self.role.word());
         command.args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()]);
         if let Some(url) = &self.redis_url {
@@ -136,7 +148,11 @@ impl Service {
 
 /// A command line of the binary under test, without any of this environment's own settings.
 pub fn command() -> Command {
-    let mut command = Command::new(binary());
+    command_of(binary())
+}
+
+fn command_of(binary: PathBuf) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TIDINGS_") {
             command.env_remove(name);

@@ -8,15 +8,29 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::{Leave, Plan, Record, Said};
 use crate::wait::within;
 
 /// Bytes that a client reads at once; small, so that a thousand of them fit a test.
 const READ_BYTES: usize = 16 * 1024;
+
+/// What came over a connection, as it came.
+#[derive(Debug, Clone)]
+pub enum Heard {
+    /// A frame.
+    Text(Utf8Bytes),
+    /// The connection was closed with a code.
+    Closed {
+        /// The number.
+        code: u16,
+        /// The reason.
+        reason: String,
+    },
+}
 
 /// A connection that speaks `tidings.v1`.
 #[derive(Debug)]
@@ -77,13 +91,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The next thing that is said; an error when the connection ends without a word.
     pub async fn hear(&mut self) -> anyhow::Result<Said> {
+        match self.hear_raw().await? {
+            Heard::Text(text) => Said::from_frame(&text),
+            Heard::Closed { code, reason } => Ok(Said::Closed { code, reason }),
+        }
+    }
+
+    /// The same, unread.
+    pub async fn hear_raw(&mut self) -> anyhow::Result<Heard> {
         loop {
             match self.socket.next().await.context("the connection ended")?? {
-                Message::Text(text) => return Said::from_frame(&text),
+                Message::Text(text) => return Ok(Heard::Text(text)),
                 Message::Close(frame) => {
                     let (code, reason) =
                         frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
-                    return Ok(Said::Closed { code, reason });
+                    return Ok(Heard::Closed { code, reason });
                 }
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => anyhow::bail!("unexpected message: {other:?}"),

@@ -20,6 +20,7 @@ mod readiness;
 mod redis_tls;
 mod retention;
 mod rolling;
+mod scaling;
 mod sentinel;
 mod snapshots;
 mod store_lost;

@@ -9,6 +9,7 @@ use serde_json::json;
 use tidings_tests::audit::Audit;
 use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::http;
+use tidings_tests::process::descriptors;
 use tidings_tests::service::Service;
 use tidings_tests::viewer::{Kind, Plan, Viewers};
 use tidings_tests::wait::within;
@@ -35,13 +36,6 @@ const RESIDENT_MAX: u64 = 256 * 1024 * 1024;
 
 /// How long a client waits that was closed without a word.
 const UNTOLD: Duration = Duration::from_secs(1);
-
-/// Sockets that this process may have, as the shell's `ulimit -n` says.
-fn descriptors() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("the system tells");
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("it is there");
-    line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
-}
 
 /// How a connection went.
 enum Came {
