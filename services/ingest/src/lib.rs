@@ -5,11 +5,14 @@
 
 mod admin;
 mod answer;
+mod append;
 mod body;
 mod clock;
+mod commands;
 mod delete;
 mod describe;
 mod facts;
+mod hooks;
 mod lines;
 mod metrics;
 mod projects;
@@ -31,6 +34,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus::Registry;
 use tidings_broker::Broker;
+use tidings_commands::counter::Counter;
+use tidings_commands::metrics::WorkMetrics;
+use tidings_commands::owners::Owners;
+use tidings_commands::sweeper::Sweeper;
 use tidings_log::janitor::{self, Activity, Janitor};
 use tidings_log::writer::budget::Budget;
 use tidings_log::writer::{self, Writers};
@@ -81,6 +88,10 @@ pub(crate) struct Inner {
     rights: Rights,
     /// Keys, members and settings as they are stored.
     registry: Arc<dyn tidings_broker::registry::Registry>,
+    /// Where runners take commands.
+    counter: Counter,
+    /// What is set for commands.
+    commands: commands::Settings,
     /// Who is there.
     presences: Arc<dyn tidings_broker::presence::Presences>,
     /// What is set for projects.
@@ -149,7 +160,13 @@ impl Ingest {
         let http_metrics = metrics::Metrics::register(registry)?;
         let tenants = tenants::Tenants::new(config.telemetry.projects_shown, janitor.measured());
         tasks.spawn(janitor.run(stop.clone()));
-        let writers = Writers::with_waits(broker, settings, own, budget.clone(), activity, writer_metrics);
+        let writers = Writers::with_waits(broker.clone(), settings, own, budget.clone(), activity, writer_metrics);
+        let (owners, notes) = Owners::new(broker.inboxes());
+        tasks.spawn(notes.run(stop.clone()));
+        let work_metrics = WorkMetrics::register(registry)?;
+        let counter = Counter::new(owners, work_metrics.clone());
+        let sweeper = Sweeper::new(broker, writers.clone(), declared.clone(), work_metrics);
+        tasks.spawn(sweeper.run(stop.clone()));
         let (watching, until) = (writers.clone(), stop.clone());
         tasks.spawn(async move { watching.watch(until).await });
         let (reader, until) = (declared.clone(), stop.clone());
@@ -162,6 +179,8 @@ impl Ingest {
             writers,
             rights,
             registry: kept,
+            counter,
+            commands: commands::Settings { lease_ms: ms(config.projects.command_lease) },
             presences,
             settings: declared,
             finds: redaction::Finds::register(registry)?,
@@ -180,7 +199,10 @@ impl Ingest {
 
     fn routes(&self) -> OpenApiRouter {
         let needing = |scope| from_fn_with_state(self.inner.rights.needing(Some(scope)), rights::check);
-        let publishing = OpenApiRouter::new().routes(routes!(publish::publish)).route_layer(needing(Scope::Publish));
+        let publishing = OpenApiRouter::new()
+            .routes(routes!(publish::publish))
+            .routes(routes!(hooks::claude_code))
+            .route_layer(needing(Scope::Publish));
         // What administrators ask for costs more than a look into a cache.
         let administrating = self.inner.rights.needing(Some(Scope::Admin)).counting(self.inner.clone());
         let deleting = OpenApiRouter::new()
@@ -194,10 +216,22 @@ impl Ingest {
             // Behind the check of rights, which says who asks.
             .route_layer(from_fn(admin::audit::recorded))
             .route_layer(from_fn_with_state(administrating, rights::check));
-        let working =
-            OpenApiRouter::new().routes(routes!(runners::put, runners::remove)).route_layer(needing(Scope::Work));
-        publishing.merge(deleting).merge(working).with_state(self.inner.clone())
+        let working = OpenApiRouter::new()
+            .routes(routes!(runners::put, runners::remove))
+            .routes(routes!(commands::take))
+            .routes(routes!(commands::events::publish))
+            .routes(routes!(commands::release))
+            .routes(routes!(commands::extend))
+            .route_layer(needing(Scope::Work));
+        // Two scopes may: it looks for itself.
+        let asking = from_fn_with_state(self.inner.rights.needing(None), rights::check);
+        let asking = OpenApiRouter::new().routes(routes!(commands::approvals::show)).route_layer(asking);
+        publishing.merge(deleting).merge(working).merge(asking).with_state(self.inner.clone())
     }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Service for Ingest {

@@ -24,18 +24,22 @@ pub(crate) enum Protocol {
     Ndjson,
     /// In any mode.
     CloudEvents,
+    /// A hook of Claude Code.
+    ClaudeCode,
     /// It brings none: deletions, keys, members, settings, runners.
     Admin,
 }
 
 impl Protocol {
-    const ALL: [Protocol; 4] = [Protocol::Native, Protocol::Ndjson, Protocol::CloudEvents, Protocol::Admin];
+    const ALL: [Protocol; 5] =
+        [Protocol::Native, Protocol::Ndjson, Protocol::CloudEvents, Protocol::ClaudeCode, Protocol::Admin];
 
     fn as_str(self) -> &'static str {
         match self {
             Protocol::Native => "native",
             Protocol::Ndjson => "ndjson",
             Protocol::CloudEvents => "cloudevents",
+            Protocol::ClaudeCode => "claude_code",
             Protocol::Admin => "admin",
         }
     }

@@ -8,7 +8,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, Uri, header};
-use tidings_log::writer::{Jumps, Options};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::intake::{self, BodyFormat, Intake, cloudevents};
@@ -23,10 +22,8 @@ use crate::answer::{self, Rejected};
 use crate::body::{self, asks_first};
 use crate::clock::{Ids, unix_ms};
 use crate::describe::{CloudEventBody, CloudEventList, EventsBody, ProblemBody};
-use crate::facts::Facts;
 use crate::metrics::{Protocol, observe};
 use crate::stream;
-use crate::traced::Traced;
 use crate::unpack::Encoding;
 
 /// The header that makes a request's retries harmless.
@@ -186,33 +183,10 @@ async fn taken(
     let redacted = inner.redact(&settings, parsed?).await.into_iter().enumerate();
     let events: Result<Vec<wire::Event>, _> =
         redacted.map(|(index, event)| event.map_err(|fault| fault.at(index as u64))).collect();
-    let events = events?;
     // Events are held as they are stored from here on.
+    let events = events?;
     drop(whole);
-    inner.metrics.facts.on_arrival(&events);
-    let facts = Facts::of(&events);
-    let weight = facts.weight();
-    if weight > inner.weight_max {
-        return Err(too_heavy(inner.weight_max, weight).into());
-    }
-    let options = Options { deadline: tokio::time::Instant::now() + inner.deadline, jumps: Jumps::default() };
-    let counted = inner.count(&head.project, &grant, &settings, (events.len(), weight)).await?;
-    let began = Instant::now();
-    let traced = Traced::begin(&inner.traces, &events);
-    let called = traced.as_ref().map(Traced::called);
-    let outcomes = inner.writers.submit_timed(&head.project, events, options, called).await;
-    observe(&inner.metrics.append_seconds, began);
-    if let Some(traced) = traced {
-        traced.end(&inner.traces, outcomes.is_err());
-    }
-    if outcomes.as_ref().is_err_and(answer::is_untouched) {
-        counted.give_back();
-    }
-    let appended = match &outcomes {
-        Ok(outcomes) => facts.count(outcomes.iter().map(Some), &inner.metrics.facts),
-        Err(failed) => facts.count(failed.results.iter().map(Option::as_ref), &inner.metrics.facts),
-    };
-    inner.tenants.on_appended(&head.project, appended);
+    let outcomes = inner.append(&head.project, &grant, &settings, events).await?;
     answer::whole(outcomes)
 }
 
@@ -226,13 +200,6 @@ fn protocol(headers: &HeaderMap) -> Protocol {
         Ok(BodyFormat::Ndjson) => Protocol::Ndjson,
         Ok(BodyFormat::Json) | Err(_) => Protocol::Native,
     }
-}
-
-/// The fault of events that would not fit if nothing else waited: to come again would not help.
-fn too_heavy(limit: usize, actual: usize) -> Problem {
-    let code = ErrorCode::RequestTooLarge;
-    let detail = format!("as they are stored, the events take {actual} bytes; at most {limit} can wait to be written");
-    Problem::new(code, detail).with(FieldProblem::new(code).limit(limit, actual))
 }
 
 fn parse(inner: &Inner, head: &Head, headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<wire::Event>, Rejected> {
@@ -261,7 +228,7 @@ fn parse(inner: &Inner, head: &Head, headers: &HeaderMap, bytes: &[u8]) -> Resul
 }
 
 /// Reads what stands before the body, and refuses what cannot be meant.
-fn head(project: &str, uri: &Uri, headers: &HeaderMap) -> Result<Head, Rejected> {
+pub(crate) fn head(project: &str, uri: &Uri, headers: &HeaderMap) -> Result<Head, Rejected> {
     let project: Project = project.parse().map_err(|error: tidings_protocol::project::ProjectError| {
         Rejected::new(ErrorCode::InvalidProject, error.to_string())
     })?;
@@ -310,7 +277,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
 }
 
 /// The request's trace. One that is not valid, or given twice, is as good as none: tracing never costs an event.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = single(headers, &TRACEPARENT).ok()??;
     intake::valid_traceparent(text.trim()).map(str::to_owned)
 }

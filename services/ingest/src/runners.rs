@@ -13,7 +13,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tidings_broker::inbox::Take;
 use tidings_broker::presence::{PutRunner, RUNNER_TTL_MAX_MS, RUNNERS_MAX, RemoveRunner, Speaker};
+use tidings_commands::OWN_PREFIX;
 use tidings_presence::RunnerRecord;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::{Grant, Scope};
@@ -21,10 +23,12 @@ use tidings_protocol::limits::NAME_BYTES_MAX;
 use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_protocol::timestamp::rfc3339;
+use tokio::time::Instant;
 
 use crate::Inner;
 use crate::admin::{answer, call_failed, full, invalid, not_text, ok, project_of, shaped};
 use crate::answer::Rejected;
+use crate::commands;
 use crate::describe::ProblemBody;
 
 /// Longest time for which a runner may say that it is there, in seconds.
@@ -137,14 +141,17 @@ pub(crate) async fn put(
         let project = project_of(&project)?;
         check_runner(&runner)?;
         let wish: RunnerWish = shaped(body).await?;
-        let ttl = wish.ttl;
+        let (ttl, capabilities) = (wish.ttl, wish.capabilities.clone());
         let record = wish.checked()?;
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
         inner.count(&project, &grant, &settings, (1, record.len())).await?;
         let by = speaker(&grant, &project);
-        let put = inner.presences.put_runner(project, runner.clone(), by, ttl * 1_000, record.into()).await;
-        match put.map_err(|error| call_failed(&error))? {
+        let there = inner.presences.put_runner(project.clone(), runner.clone(), by, ttl * 1_000, record.into());
+        match there.await.map_err(|error| call_failed(&error))? {
             PutRunner::Joined { since_ms } | PutRunner::Renewed { since_ms } => {
+                if !capabilities.is_empty() {
+                    takes(&inner, &project, &runner, &grant, capabilities, ttl).await?;
+                }
                 Ok(ok(StatusCode::OK, &RunnerThere { runner, since: rfc3339(since_ms), ttl }))
             }
             PutRunner::Full => Err(full("runners", RUNNERS_MAX)),
@@ -181,14 +188,48 @@ pub(crate) async fn remove(
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
         inner.count(&project, &grant, &settings, (1, 0)).await?;
         let by = speaker(&grant, &project);
-        let removed = inner.presences.remove_runner(project, runner, by).await;
+        let removed = inner.presences.remove_runner(project.clone(), runner.clone(), by).await;
         match removed.map_err(|error| call_failed(&error))? {
-            RemoveRunner::Gone => Ok(StatusCode::NO_CONTENT.into_response()),
+            RemoveRunner::Gone => {
+                let subject = commands::subject(&inner, &grant);
+                inner.counter.leave(&project, &runner, &subject).await?;
+                Ok(StatusCode::NO_CONTENT.into_response())
+            }
             RemoveRunner::Absent => Err(Rejected::new(ErrorCode::NotFound, "the runner is not there")),
             RemoveRunner::Anothers => Err(anothers()),
         }
     };
     answer(&inner, answered.await)
+}
+
+/// Says that commands may be put for it, and takes none.
+async fn takes(
+    inner: &Inner,
+    project: &Project,
+    runner: &str,
+    grant: &Grant,
+    capabilities: Vec<String>,
+    ttl: u64,
+) -> Result<(), Rejected> {
+    // Those of the services are nobody's.
+    let capabilities = capabilities.into_iter().filter(|word| !word.starts_with(OWN_PREFIX)).collect();
+    let take = Take {
+        runner: runner.to_owned(),
+        subject: commands::subject(inner, grant),
+        capabilities,
+        ttl_ms: ttl * 1_000,
+        max: 0,
+        in_hand_max: 1,
+        lease_ms: inner.commands.lease_ms,
+    };
+    match inner.counter.take(project, take, Instant::now(), &inner.stop).await {
+        // It is there all the same, and says so again.
+        Err(refusal) if refusal.code.is_retryable() => {
+            tracing::debug!(%project, %refusal, "a runner's capabilities are not noted yet");
+            Ok(())
+        }
+        taken => Ok(taken.map(drop)?),
+    }
 }
 
 /// A runner is its own who says that it is there, and an administrator's.
@@ -240,7 +281,7 @@ fn check_runner(runner: &str) -> Result<(), Rejected> {
     Err(Problem::new(code, detail).with(FieldProblem::new(code).field("runner")).into())
 }
 
-fn is_sound(text: &str, bytes_max: usize) -> bool {
+pub(crate) fn is_sound(text: &str, bytes_max: usize) -> bool {
     !text.is_empty() && text.len() <= bytes_max && !text.chars().any(char::is_control)
 }
 

@@ -1,4 +1,4 @@
-//! What belongs to a project beside its log: API keys, members, settings, runners that are there. All of it goes with the
+//! What belongs to a project beside its log: API keys, members, settings, runners that are there, commands. All of it goes with the
 //! project. Viewers do not: they are there for as long as they are connected, and what is kept of them for one lease longer.
 //!
 //! The order is such that whoever is cut off in the middle may ask again, and loses nothing that he did not mean to lose:
@@ -56,6 +56,7 @@ impl Belongings<'_> {
     /// Behind the log: all else.
     pub(super) async fn behind(&self, gone: Gone) -> Result<Gone, Rejected> {
         self.inner.presences.forget_runners(self.project.clone()).await.map_err(|error| undone(&error))?;
+        self.inner.counter.inboxes().clear(self.project.clone()).await.map_err(|error| undone(&error))?;
         let settings = self.settings().await?;
         let registry = &self.inner.registry;
         let members = registry.members(self.project.clone()).await.map_err(unread)?;

@@ -197,6 +197,7 @@ impl Group {
             return (Vec::new(), Told { end: Some(End::Failed(Failure::Away)), ..Told::default() });
         };
         self.redact(inner, &settings).await;
+        self.events.iter_mut().for_each(tidings_commands::approval::guard_decision);
         let facts = Facts::of(&self.events);
         inner.metrics.facts.on_arrival(&self.events);
         let size = (self.events.len(), facts.weight());
@@ -204,6 +205,11 @@ impl Group {
             Ok(counted) => counted,
             Err(end) => return (Vec::new(), Told { end: Some(end), ..Told::default() }),
         };
+        if inner.put_alarms(&head.project, &self.events).await.is_err() {
+            counted.give_back();
+            return (Vec::new(), Told { end: Some(End::Failed(Failure::Away)), ..Told::default() });
+        }
+        inner.counter.owners().note(&head.project, &self.events);
         let began = Instant::now();
         let options = Options { deadline, jumps: *jumps };
         for event in &self.events {

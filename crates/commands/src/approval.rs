@@ -1,0 +1,275 @@
+//! Approvals: questions of runners that one answer settles. The first decision is an event with a guard; its note tells what
+//! stands to whoever comes later.
+
+use serde::Deserialize;
+use tidings_broker::inbox::{ItemKind, Put};
+use tidings_broker::limits::GUARD_NOTE_BYTES_MAX;
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::limits::NAME_BYTES_MAX;
+use tidings_protocol::timestamp::parse_rfc3339;
+use tidings_protocol::wire;
+
+use crate::command::{Command, check_name};
+use crate::json::{Members, escaped, string};
+use crate::made::Made;
+use crate::{DECISION_KEPT_MS, OWN_PREFIX, Refusal, digest, unix_ms};
+
+/// Longest decision, in bytes of JSON: it is told to whoever comes later.
+pub const DECISION_BYTES_MAX: usize = 200;
+
+/// Longest reason, in bytes of JSON.
+pub const REASON_BYTES_MAX: usize = 4 * 1024;
+
+/// The decision on a question that nobody answered in time.
+pub const EXPIRED: &str = "\"expired\"";
+
+/// How the reason follows the other members of a note.
+const REASON: &str = ",\"reason\":";
+
+/// Who decides so.
+const CLOCK: &str = "tidings";
+
+/// Alarms (and commands) that may be open in an inbox when one more is put.
+const ALARMS_MAX: u32 = 10_000;
+
+/// The event types.
+pub(crate) const REQUESTED: &str = "approval.requested";
+pub(crate) const RESOLVED: &str = "approval.resolved";
+
+/// The guard of an approval's decision.
+pub fn guard_of(approval: &str) -> String {
+    format!("a:{approval}")
+}
+
+/// The alarm that waits for an approval's deadline.
+pub(crate) fn alarm_of(approval: &str) -> String {
+    format!("{OWN_PREFIX}a:{}", digest(approval))
+}
+
+/// A decision that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What was decided, JSON; `null` where it is too long to be told so.
+    pub decision: String,
+    /// Who decided.
+    pub by: String,
+    /// Why, as he said; the beginning of it, as far as a note has room.
+    pub reason: Option<String>,
+    /// The command that brought it, as a digest; empty: none.
+    pub(crate) command: String,
+}
+
+impl Decision {
+    /// Reads a guard's note.
+    pub fn of_note(note: &str) -> Decision {
+        let members = Members::of(note).unwrap_or(Members(Vec::new()));
+        Decision {
+            decision: members.get("decision").unwrap_or("null").to_owned(),
+            by: members.text("by").unwrap_or_default(),
+            reason: members.text("reason"),
+            command: members.text("command").unwrap_or_default(),
+        }
+    }
+
+    /// The note that says so, within what a note may be.
+    fn note(&self) -> String {
+        let decision = escaped(&self.decision);
+        let decision = if decision.len() <= DECISION_BYTES_MAX + 50 { decision.as_str() } else { "null" };
+        let mut by: String = self.by.clone();
+        while string(&by).len() > 150 {
+            by.pop();
+        }
+        let (by, command) = (string(&by), &self.command);
+        let note = format!("{{\"decision\":{decision},\"by\":{by},\"command\":\"{command}\"}}");
+        let Some(mut reason) = self.reason.clone() else { return note };
+        let room = GUARD_NOTE_BYTES_MAX.saturating_sub(note.len() + REASON.len() + 1);
+        while !reason.is_empty() && string(&reason).len() > room {
+            reason.truncate(reason.floor_char_boundary(reason.len().min(room + 1) - 1));
+        }
+        if reason.is_empty() {
+            return note;
+        }
+        format!("{}{REASON}{}}}", note.strip_suffix('}').unwrap_or(&note), string(&reason))
+    }
+}
+
+/// What a command `approval.answer` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) approval_id: String,
+    /// JSON.
+    pub(crate) decision: String,
+    /// JSON.
+    reason: Option<String>,
+}
+
+impl Answer {
+    /// Reads the command's data.
+    pub(crate) fn of(command: &Command) -> Result<Answer, Refusal> {
+        let missing = |field: &str| Refusal::of_field(ErrorCode::MissingField, field, "an answer needs it");
+        let data = command.data.as_deref().and_then(Members::of).ok_or_else(|| missing("data"))?;
+        let approval_id = data.text("approval_id").ok_or_else(|| missing("data.approval_id"))?;
+        check_name("data.approval_id", Some(&approval_id), NAME_BYTES_MAX)?;
+        let decision = data.get("decision").ok_or_else(|| missing("data.decision"))?.to_owned();
+        if decision.len() > DECISION_BYTES_MAX {
+            return Err(Refusal::over("data.decision", DECISION_BYTES_MAX, decision.len()));
+        }
+        let reason = data.get("reason").map(str::to_owned);
+        if let Some(bytes) = reason.as_deref().map(str::len).filter(|bytes| *bytes > REASON_BYTES_MAX) {
+            return Err(Refusal::over("data.reason", REASON_BYTES_MAX, bytes));
+        }
+        if command.session.is_none() {
+            return Err(Refusal::of_field(ErrorCode::MissingField, "session", "an answer names its session"));
+        }
+        Ok(Answer { approval_id, decision, reason })
+    }
+
+    /// `approval.resolved`, brought by this command.
+    pub(crate) fn resolved(&self, command: &str, session: &str, by: &str) -> wire::Event {
+        let more = self.reason.as_deref().map(|reason| format!("\"reason\":{reason},")).unwrap_or_default();
+        let brought = digest(command);
+        let reason = self.reason.as_deref().and_then(|json| serde_json::from_str(json).ok());
+        let said = Decision { decision: self.decision.clone(), by: by.to_owned(), reason, command: brought.clone() };
+        resolved(&self.approval_id, session, &said, &more, Some(format!("approval-{brought}")))
+    }
+}
+
+fn resolved(approval: &str, session: &str, said: &Decision, more: &str, id: Option<String>) -> wire::Event {
+    let data = format!(
+        "{{\"approval_id\":{},\"decision\":{},{more}\"by\":{}}}",
+        string(approval),
+        said.decision,
+        string(&said.by)
+    );
+    let guard = Some(guard(approval, said.note()));
+    Made { kind: RESOLVED, id, session, agent: "", runner: "", data, to: "", guard }.event()
+}
+
+fn guard(approval: &str, note: String) -> wire::Guard {
+    wire::Guard { key: guard_of(approval), until_ms: unix_ms().saturating_add(DECISION_KEPT_MS), note }
+}
+
+/// Guards a decision that a runner publishes itself: it stands like any other, or comes too late.
+pub fn guard_decision(event: &mut wire::Event) {
+    if event.r#type != RESOLVED {
+        return;
+    }
+    let decided = data_of(event, |data| {
+        let decision = data.get("decision").unwrap_or("null").to_owned();
+        let (by, reason) = (data.text("by").unwrap_or_default(), data.text("reason"));
+        let said = Decision { decision, by, reason, command: String::new() };
+        Some(guard(&data.text("approval_id")?, said.note()))
+    });
+    event.guard = decided;
+}
+
+/// The alarm for a question with a deadline; none: it has none, or this is no question.
+pub fn alarm(event: &wire::Event) -> Option<Put> {
+    if event.r#type != REQUESTED {
+        return None;
+    }
+    let (approval_id, deadline) = data_of(event, |data| Some((data.text("approval_id")?, data.text("deadline")?)))?;
+    let deadline_ms = u64::try_from(parse_rfc3339(&deadline)?).unwrap_or_default();
+    let body = format!("{{\"approval_id\":{},\"session\":{}}}", string(&approval_id), string(&event.session));
+    Some(Put {
+        id: alarm_of(&approval_id),
+        asker: String::new(),
+        kind: ItemKind::Alarm { guard: guard_of(&approval_id) },
+        deadline_ms: deadline_ms.saturating_sub(unix_ms()),
+        open_max: ALARMS_MAX,
+        body: body.into(),
+    })
+}
+
+/// What an alarm says of its approval.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Alarmed {
+    approval_id: String,
+    session: String,
+}
+
+impl Alarmed {
+    /// Reads an alarm's body; none: it is no approval's.
+    pub(crate) fn read(body: &[u8]) -> Option<Alarmed> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// `approval.resolved`, since nobody answered.
+    pub(crate) fn expired(&self) -> wire::Event {
+        let said =
+            Decision { decision: EXPIRED.to_owned(), by: CLOCK.to_owned(), reason: None, command: String::new() };
+        resolved(&self.approval_id, &self.session, &said, "", None)
+    }
+}
+
+fn data_of<T>(event: &wire::Event, read: impl FnOnce(&Members<'_>) -> Option<T>) -> Option<T> {
+    let envelope = Members::of(std::str::from_utf8(&event.json).ok()?)?;
+    read(&Members::of(envelope.get("data")?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings_protocol::timestamp::rfc3339;
+
+    use super::*;
+
+    fn answer(data: &serde_json::Value) -> Command {
+        Command { session: Some("s".into()), ..Command::new("approval.answer").with_data(data) }
+    }
+
+    #[test]
+    fn an_answer_is_checked() {
+        let check = |command: &Command, field: &str| {
+            let refusal = Answer::of(command).expect_err(field);
+            assert_eq!(refusal.errors[0].field.as_deref(), Some(field), "{command:?}");
+        };
+        check(&Command::new("approval.answer"), "data");
+        check(&answer(&json!({"decision": "y"})), "data.approval_id");
+        check(&answer(&json!({"approval_id": "a"})), "data.decision");
+        check(&answer(&json!({"approval_id": "a", "decision": "y".repeat(200)})), "data.decision");
+        check(&answer(&json!({"approval_id": "a", "decision": 1, "reason": "y".repeat(5_000)})), "data.reason");
+        let homeless = Command { session: None, ..answer(&json!({"approval_id": "a", "decision": true})) };
+        check(&homeless, "session");
+    }
+
+    #[test]
+    fn the_note_tells_what_stands() {
+        let command = answer(&json!({"approval_id": "a", "decision": {"go": "\u{85}"}, "reason": "why"}));
+        let event = Answer::of(&command).expect("good").resolved("c-1", "s", &"\"".repeat(256));
+        let guard = event.guard.expect("a guard");
+        assert!(
+            guard.note.len() <= GUARD_NOTE_BYTES_MAX && !guard.note.chars().any(char::is_control),
+            "{}",
+            guard.note
+        );
+        let stands = Decision::of_note(&guard.note);
+        assert_eq!((stands.decision.as_str(), stands.command), ("{\"go\":\"\\u0085\"}", digest("c-1")));
+        assert_eq!(stands.reason.as_deref(), Some("why"));
+        let long = answer(&json!({"approval_id": "a", "decision": "no", "reason": "ä\n\"".repeat(300)}));
+        let event = Answer::of(&long).expect("good").resolved("c-1", "s", "bob");
+        let note = event.guard.expect("a guard").note;
+        assert!((GUARD_NOTE_BYTES_MAX - 4..=GUARD_NOTE_BYTES_MAX).contains(&note.len()), "{}", note.len());
+        assert!(Decision::of_note(&note).reason.is_some_and(|reason| reason.starts_with("ä\n\"")));
+        assert_eq!((guard.key.as_str(), event.session.as_str(), event.effects.len()), ("a:a", "s", 1));
+    }
+
+    #[test]
+    fn a_question_with_a_deadline_rings_and_a_published_decision_is_guarded() {
+        let due = rfc3339(unix_ms() + 60_000);
+        let data = json!({"approval_id": "a", "question": "?", "options": [], "deadline": due}).to_string();
+        let made = |kind, data| {
+            let (session, agent, runner, to) = ("s", "", "", "");
+            Made { kind, id: None, session, agent, runner, data, to, guard: None }.event()
+        };
+        let put = alarm(&made(REQUESTED, data)).expect("an alarm");
+        assert!((55_000..=60_000).contains(&put.deadline_ms), "{}", put.deadline_ms);
+        let alarmed = Alarmed::read(&put.body).expect("its body");
+        assert_eq!(Decision::of_note(&alarmed.expired().guard.expect("one").note).decision, EXPIRED);
+        assert_eq!(alarm(&made(REQUESTED, r#"{"approval_id":"a"}"#.into())), None);
+        let mut own = made(RESOLVED, r#"{"approval_id":"b","decision":"yes","by":"r"}"#.into());
+        guard_decision(&mut own);
+        let guard = own.guard.expect("a guard");
+        assert_eq!((guard.key.as_str(), Decision::of_note(&guard.note).by.as_str()), ("a:b", "r"));
+    }
+}

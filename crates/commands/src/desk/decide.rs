@@ -1,0 +1,88 @@
+//! `approval.answer`: the first answer is the decision, and whoever comes later is told what stands.
+
+use tidings_broker::inbox::{ItemKind, PutAnswer, Standing, guard_of};
+use tidings_log::writer::Outcome;
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::project::Project;
+
+use super::{Ask, Asked, Inner, Status};
+use crate::approval::{self, Answer, Decision};
+use crate::json::string;
+use crate::made::{self, FailedWhy};
+use crate::{Refusal, digest};
+
+impl Inner {
+    /// Decides, if nobody has.
+    pub(super) async fn decide(&self, project: &Project, ask: &Ask) -> Result<(Asked, bool), Refusal> {
+        let answer = Answer::of(&ask.command)?;
+        let id = ask.told.id.clone();
+        let known = match self.begin(project, ask).await? {
+            Some(Standing::Answered(_)) => return Ok((Asked { id, status: Status::Answered }, true)),
+            standing => standing.is_some(),
+        };
+        let session = ask.command.session.as_deref().unwrap_or_default();
+        let resolved = answer.resolved(&id, session, &ask.told.by);
+        let stands = match self.write(project, resolved).await? {
+            Outcome::Settled { .. } => self.decision(project, &answer.approval_id).await?,
+            _ => None,
+        };
+        // What an earlier sending of the same command decided is its own.
+        let other = stands.filter(|stands| stands.command != digest(&id));
+        let last = match &other {
+            None => made::completed(&ask.told, &format!("{{\"decision\":{}}}", answer.decision)),
+            Some(Decision { decision, by, .. }) => {
+                let more = format!(",\"decision\":{decision},\"decided_by\":{}", string(by));
+                made::failed(&ask.told, FailedWhy::AlreadyAnswered, "", &more)
+            }
+        };
+        self.finish(project, ask, last, other.is_some().then_some(FailedWhy::AlreadyAnswered)).await?;
+        self.settle(project, vec![approval::alarm_of(&answer.approval_id)]).await;
+        if other.is_none() {
+            self.notify(project, ask.told.clone(), session, ask.command.data.as_deref()).await;
+        }
+        Ok((Asked { id, status: Status::Answered }, known))
+    }
+
+    /// The decision that stands.
+    async fn decision(&self, project: &Project, approval: &str) -> Result<Option<Decision>, Refusal> {
+        let guarded = self.inboxes.guard(project.clone(), approval::guard_of(approval)).await?;
+        let none = || Decision::of_note("{}");
+        Ok(Some(guarded.map_or_else(none, |guarded| Decision::of_note(&guarded.note))))
+    }
+
+    /// Notes a command that the desk itself answers, so that it is answered although the desk dies; how it stands if it is
+    /// known.
+    pub(super) async fn begin(&self, project: &Project, ask: &Ask) -> Result<Option<Standing>, Refusal> {
+        let guard = guard_of(&ask.told.id);
+        match self.put(project, ask.item(ItemKind::Alarm { guard }, self.settings.inbox_max)).await? {
+            PutAnswer::Queued => Ok(None),
+            PutAnswer::Known(standing) => Ok(Some(standing)),
+            refused @ (PutAnswer::NoRunner | PutAnswer::Full | PutAnswer::Conflict) => {
+                Err(super::refusal(&refused, ask.command.capability()))
+            }
+        }
+    }
+
+    /// Answers such a command. `why`: it failed so.
+    pub(super) async fn finish(
+        &self,
+        project: &Project,
+        ask: &Ask,
+        last: tidings_protocol::wire::Event,
+        why: Option<FailedWhy>,
+    ) -> Result<(), Refusal> {
+        let outcome = self.write(project, last).await.map_err(|refusal| Refusal {
+            // What was to be done is done; only its answer may come late.
+            code: ErrorCode::OutcomeUnknown,
+            ..refusal
+        })?;
+        if super::stands(&outcome) {
+            match why {
+                Some(why) => self.metrics.on_failed(why),
+                None => self.metrics.on_completed(),
+            }
+        }
+        self.settle(project, vec![ask.told.id.clone()]).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! Which runner publishes for which session and agent: learnt from what passes, so that commands find their runner.
+//!
+//! Nobody waits for it: what is noted goes through a bounded queue, and what does not fit is noted the next time. A session's
+//! runner is noted when it changes, and else now and then; events without a runner cost a look at their envelope.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidings_broker::inbox::{Inboxes, Owned};
+use tidings_protocol::project::Project;
+use tidings_protocol::wire;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{OWN_PREFIX, digest};
+
+/// How long the same is not noted again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Sessions and agents that are remembered here. When it is full it begins anew: the price is some notes that say nothing new.
+const REMEMBERED_MAX: usize = 50_000;
+
+/// Notes that may wait.
+const QUEUE: usize = 4_096;
+
+/// Notes that are taken at once.
+const BATCH: usize = 512;
+
+/// Where an envelope ends.
+const DATA: &str = ",\"data\":";
+
+/// Where it names its runner.
+const RUNNER: &str = ",\"runner\":";
+
+/// The types that end a session.
+const ENDS: [&str; 3] = ["session.completed", "session.failed", "session.cancelled"];
+
+/// The session that stands for a runner itself: what is bound to it goes to that runner.
+pub(crate) fn session_of_runner(runner: &str) -> String {
+    format!("{OWN_PREFIX}r:{}", digest(runner))
+}
+
+/// Who publishes for what. Cheap to clone.
+#[derive(Clone)]
+pub struct Owners(Arc<Inner>);
+
+struct Inner {
+    inboxes: Arc<dyn Inboxes>,
+    remembered: Mutex<HashMap<(Project, String, String), (String, Instant), foldhash::fast::RandomState>>,
+    queue: mpsc::Sender<(Project, Owned)>,
+}
+
+/// What waits to be written; for [`Notes::run`].
+pub struct Notes {
+    inboxes: Arc<dyn Inboxes>,
+    queue: mpsc::Receiver<(Project, Owned)>,
+}
+
+impl Owners {
+    /// Nobody is known yet. The notes must be written by [`Notes::run`].
+    pub fn new(inboxes: Arc<dyn Inboxes>) -> (Owners, Notes) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let inner = Inner { inboxes: inboxes.clone(), remembered: Mutex::default(), queue: sender };
+        (Owners(Arc::new(inner)), Notes { inboxes, queue: receiver })
+    }
+
+    /// Notes who publishes these events. Never waits.
+    pub fn note(&self, project: &Project, events: &[wire::Event]) {
+        let mut seen = HashSet::new();
+        // The last one of each tells.
+        for event in events.iter().rev() {
+            if ENDS.contains(&event.r#type.as_str()) && !event.session.is_empty() {
+                if seen.insert((event.session.as_str(), "")) {
+                    self.ended(project, &event.session);
+                }
+                continue;
+            }
+            if (event.session.is_empty() && event.agent.is_empty()) || event.session.starts_with(OWN_PREFIX) {
+                continue;
+            }
+            let known = seen.contains(&(event.session.as_str(), event.agent.as_str()));
+            let Some(runner) = (!known).then(|| runner_of(event)).flatten() else { continue };
+            seen.insert((event.session.as_str(), event.agent.as_str()));
+            self.owns(project, &event.session, &event.agent, &runner);
+        }
+    }
+
+    /// Notes that a runner is there, to be told something itself.
+    pub(crate) fn note_runner(&self, project: &Project, runner: &str) {
+        self.owns(project, &session_of_runner(runner), "", runner);
+    }
+
+    fn owns(&self, project: &Project, session: &str, agent: &str, runner: &str) {
+        let key = (project.clone(), session.to_owned(), agent.to_owned());
+        let now = Instant::now();
+        {
+            let mut remembered = self.0.remembered.lock();
+            if remembered.get(&key).is_some_and(|(known, at)| known == runner && now - *at < AGAIN_AFTER) {
+                return;
+            }
+            if remembered.len() >= REMEMBERED_MAX {
+                remembered.clear();
+            }
+            remembered.insert(key.clone(), (runner.to_owned(), now));
+        }
+        let (_, session, agent) = key;
+        self.queue(project, Owned { session, agent, runner: Some(runner.to_owned()) });
+    }
+
+    fn ended(&self, project: &Project, session: &str) {
+        self.0.remembered.lock().remove(&(project.clone(), session.to_owned(), String::new()));
+        self.queue(project, Owned { session: session.to_owned(), agent: String::new(), runner: None });
+    }
+
+    fn queue(&self, project: &Project, owned: Owned) {
+        if self.0.queue.try_send((project.clone(), owned)).is_err() {
+            // It is noted the next time.
+            self.0.remembered.lock().clear();
+        }
+    }
+
+    /// Where it is noted.
+    pub(crate) fn inboxes(&self) -> &Arc<dyn Inboxes> {
+        &self.0.inboxes
+    }
+}
+
+impl Notes {
+    /// Writes what is noted until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let received = self.queue.recv_many(&mut batch, BATCH);
+            if stop.run_until_cancelled(received).await.is_none_or(|count| count == 0) {
+                return;
+            }
+            let mut by_project: HashMap<Project, Vec<Owned>, foldhash::fast::RandomState> = HashMap::default();
+            for (project, owned) in batch.drain(..) {
+                by_project.entry(project).or_default().push(owned);
+            }
+            for (project, owned) in by_project {
+                if let Err(error) = self.inboxes.own(project.clone(), owned).await {
+                    tracing::debug!(%project, %error, "who publishes was not noted");
+                }
+            }
+        }
+    }
+}
+
+/// The runner that an envelope names. Quotes inside its strings are escaped, so what is found is the member.
+fn runner_of(event: &wire::Event) -> Option<Cow<'_, str>> {
+    let json = std::str::from_utf8(&event.json).ok()?;
+    let envelope = &json[..json.find(DATA).unwrap_or(json.len())];
+    let value = &envelope[envelope.find(RUNNER)? + RUNNER.len()..];
+    let mut texts = serde_json::Deserializer::from_str(value).into_iter::<String>();
+    let inside = value.strip_prefix('"')?;
+    let end = inside.find(['"', '\\'])?;
+    match inside.as_bytes()[end] {
+        b'"' => Some(Cow::Borrowed(&inside[..end])),
+        _ => texts.next()?.ok().map(Cow::Owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str, session: &str, json: &str) -> wire::Event {
+        wire::Event {
+            r#type: kind.into(),
+            session: session.into(),
+            json: json.to_owned().into(),
+            ..wire::Event::default()
+        }
+    }
+
+    #[test]
+    fn the_envelope_names_the_runner_and_data_does_not() {
+        let runner = |json| runner_of(&event("log", "s", json)).map(Cow::into_owned);
+        assert_eq!(runner(r#"{"type":"log","runner":"r-1","key":"k","data":{}}"#).as_deref(), Some("r-1"));
+        assert_eq!(runner(r#"{"type":"log","runner":"r\"1","received":"t"}"#).as_deref(), Some("r\"1"));
+        assert_eq!(runner(r#"{"type":"log","id":",\"runner\":\"x\"","data":{"a":1,"runner":"y"}}"#), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_new_is_noted() {
+        let broker = tidings_broker::memory::MemoryBroker::new();
+        let (owners, mut notes) = Owners::new(tidings_broker::Index::inboxes(&broker));
+        let demo: Project = "demo".parse().expect("a name");
+        let log = |runner| event("log", "s", &format!("{{\"type\":\"log\",\"runner\":\"{runner}\",\"data\":{{}}}}"));
+        let mut noted = |events: &[wire::Event]| {
+            owners.note(&demo, events);
+            std::iter::from_fn(|| notes.queue.try_recv().ok()).map(|(_, owned)| owned.runner).collect::<Vec<_>>()
+        };
+        let (one, two) = (Some("r1".to_owned()), Some("r2".to_owned()));
+        assert_eq!(noted(&[log("r2"), log("r1")]), [one.clone()], "the last one tells");
+        assert_eq!(noted(&[log("r1")]), []);
+        assert_eq!(noted(&[log("r2")]), [two]);
+        assert_eq!(noted(&[event("log", "s", r#"{"type":"log","data":{"runner":"r1"}}"#)]), []);
+        tokio::time::advance(AGAIN_AFTER).await;
+        assert_eq!(noted(&[event("session.completed", "s", "{}")]), [None]);
+        assert_eq!(noted(&[log("r1")]), [one]);
+        let own = event("log", "tidings:r:x", r#"{"type":"log","runner":"eve"}"#);
+        assert_eq!(noted(&[own]), []);
+    }
+}

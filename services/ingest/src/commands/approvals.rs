@@ -1,0 +1,128 @@
+//! Approvals: the alarms of questions with a deadline, guards of decisions, and `GET .../approvals/{approval}`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use http::StatusCode;
+use tidings_broker::inbox::PutAnswer;
+use tidings_commands::Refusal;
+use tidings_commands::approval::{self, Decision};
+use tidings_protocol::grant::{Grant, Scope};
+use tidings_protocol::limits::NAME_BYTES_MAX;
+use tidings_protocol::project::Project;
+use tidings_protocol::wire;
+use tidings_runtime::http::rights::Rights;
+use tokio::time::Instant;
+
+use super::params::{self, Params};
+use super::{Refusals, WAIT_S_MAX, json};
+use crate::Inner;
+use crate::admin::{answer, not_text, project_of};
+use crate::answer::Rejected;
+use crate::runners;
+
+/// How an approval stands.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "describes bytes that are written elsewhere")]
+pub(crate) struct Approval {
+    /// Which.
+    approval_id: String,
+    /// `open` or `resolved`.
+    status: String,
+    /// What was decided, once it is.
+    decision: Option<serde_json::Value>,
+    /// Who decided.
+    by: Option<String>,
+    /// Why, if he said so; the first few hundred bytes of it.
+    reason: Option<String>,
+    /// Where the decision stands in the log.
+    position: Option<String>,
+}
+
+/// Ask how an approval was decided.
+///
+/// Waits for the decision up to `wait` seconds. It is told for a week, to a runner that was restarted, too. For those with the
+/// scope `work` or `publish`. An approval that nobody asked for is open.
+#[utoipa::path(
+    get,
+    path = "/v1/projects/{project}/approvals/{approval}",
+    operation_id = "showApproval",
+    tag = "ingest",
+    params(
+        ("project" = String, Path, description = "The project's name.", min_length = 1, max_length = 128,
+            pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo"),
+        ("approval" = String, Path, description = "The `approval_id`.", min_length = 1, max_length = 128),
+        ("wait" = Option<u64>, Query, minimum = 0, maximum = 25, description = "Seconds; 0 if absent."),
+    ),
+    responses((status = 200, description = "How it stands.", body = Approval), Refusals),
+)]
+pub(crate) async fn show(
+    State(inner): State<Arc<Inner>>,
+    Extension(grant): Extension<Grant>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let answered = async {
+        let Path((project, approval)) = path.map_err(|_| not_text())?;
+        let project = project_of(&project)?;
+        if !runners::is_sound(&approval, NAME_BYTES_MAX) {
+            let detail = format!("expected 1 to {NAME_BYTES_MAX} bytes without control characters");
+            return Err(params::invalid("approval", &detail));
+        }
+        let params = Params::of(query.as_deref(), &["wait"], &[])?;
+        let wait = Duration::from_secs(params.number("wait", (0, WAIT_S_MAX))?.unwrap_or(0));
+        let grant = permitted(&inner.rights, &grant, &project).await?;
+        let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
+        inner.count(&project, &grant, &settings, (1, 0)).await?;
+        let key = approval::guard_of(&approval);
+        let guarded = inner.counter.guarded(&project, &key, Instant::now() + wait, &inner.stop).await?;
+        let id = serde_json::Value::from(approval);
+        let body = match guarded {
+            None => format!("{{\"approval_id\":{id},\"status\":\"open\"}}"),
+            Some(guarded) => {
+                let Decision { decision, by, reason, .. } = Decision::of_note(&guarded.note);
+                let (by, position) = (serde_json::Value::from(by), guarded.position);
+                let reason = reason.map(|reason| format!("\"reason\":{},", serde_json::Value::from(reason)));
+                let reason = reason.unwrap_or_default();
+                format!(
+                    "{{\"approval_id\":{id},\"status\":\"resolved\",\"decision\":{decision},\"by\":{by},{reason}\"position\":\"{position}\"}}"
+                )
+            }
+        };
+        Ok(json(StatusCode::OK, body.into()))
+    };
+    answer(&inner, answered.await)
+}
+
+/// Who works or publishes may ask.
+async fn permitted(rights: &Rights, grant: &Grant, project: &Project) -> Result<Grant, Rejected> {
+    if rights.is_open() || grant.allows(project, Scope::Work) || grant.allows(project, Scope::Publish) {
+        return Ok(grant.clone());
+    }
+    let refused = match rights.authorize(grant, project, Scope::Publish).await {
+        Ok(granted) => return Ok(granted),
+        Err(refused) => refused,
+    };
+    if let Ok(granted) = rights.authorize(grant, project, Scope::Work).await {
+        return Ok(granted);
+    }
+    Err(Rejected::new(refused.code(), refused.message()))
+}
+
+impl Inner {
+    /// Puts an alarm for each question with a deadline, before the question is appended: one that rings for a question which
+    /// nobody hears does no harm.
+    pub(crate) async fn put_alarms(&self, project: &Project, events: &[wire::Event]) -> Result<(), Rejected> {
+        for alarm in events.iter().filter_map(approval::alarm) {
+            let put = self.counter.inboxes().put(project.clone(), alarm).await.map_err(Refusal::from)?;
+            if put == PutAnswer::Full {
+                tracing::warn!(%project, "an approval will not expire: the inbox is full");
+            }
+        }
+        Ok(())
+    }
+}
