@@ -74,7 +74,9 @@ class Builder:
         return build.session
 
     def create(self, command):
-        command.complete(session=self.start(command.data.get("description") or "a build"))
+        # Who orchestrates names the session, to watch it from the first event on.
+        session = self.start(command.data.get("description") or "a build", command.data.get("session"))
+        command.complete(session=session)
 
     def stop(self, command):
         build = self.builds.get(command.session) or next(reversed(self.builds.values()), None)

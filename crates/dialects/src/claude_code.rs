@@ -4,6 +4,7 @@
 //! Not a dialect of viewers: it is the runner's side. Pure; what it is given besides the hook is a name that is fresh.
 
 mod answer;
+mod body;
 mod events;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 use serde_json::{Map, Value};
 
 pub use answer::{Decision, answer, no_opinion};
+pub use body::read;
 
 /// The agent that a session's own loop is; those that it starts have ids of their own.
 pub const MAIN_AGENT: &str = "main";

@@ -14,6 +14,7 @@ pub mod told;
 
 use serde_json::Value;
 use tidings_protocol::gap::Gap;
+use tidings_protocol::project::Project;
 
 pub use told::{Told, View};
 
@@ -38,8 +39,14 @@ pub trait Dialect: Send + Sync + 'static {
     /// position where the client then is, once for many events that come together.
     fn due(&self, told: &Told<'_>) -> Option<Ask>;
 
-    /// What a client is told first, by the state at the position where its stream starts. `resumed`: it goes on behind what
-    /// it had.
+    /// What a client is told at once, before anything is known of the project, if the protocol has such a word. Once for
+    /// each connection.
+    fn hello(&self, _project: &Project, _now_ms: u64) -> Option<String> {
+        None
+    }
+
+    /// What a client is told before it is told events, by the state at the position where its stream starts. `resumed`: it
+    /// was told something before, perhaps on another connection: its backlog first, or what came before a gap.
     fn greet(&self, view: &View<'_>, resumed: bool, out: &mut Vec<String>);
 
     /// A message of present state: what [`Dialect::due`] or [`Action::Present`] asked for. An ask that the dialect never
@@ -55,9 +62,21 @@ pub trait Dialect: Send + Sync + 'static {
     /// What a client says; malformed messages too.
     fn hear(&self, text: &str, now_ms: u64) -> Vec<Action>;
 
+    /// The session of a command whose message names none, where the protocol has one of each viewer: `viewer` is the
+    /// asker's stable id. It is asked before the command is handed on.
+    fn session_of(&self, _command: &Command, _viewer: &str) -> Option<String> {
+        None
+    }
+
     /// What is said of a command that was refused at once; nothing: silence. `kind` is its type, `code` the refusal's
     /// ([`tidings_protocol::codes::ErrorCode`]).
     fn refused(&self, command: &Command, code: &str, message: &str) -> Option<String>;
+
+    /// How messages that go out together travel as one; none: each by itself, as everywhere but where a connection asked for
+    /// it. Not called for a single message. What was encoded is shared all the same: it does not depend on this.
+    fn bundle(&self, _messages: &[&str]) -> Option<String> {
+        None
+    }
 
     /// The message that keeps a silent connection alive, if the protocol has one.
     fn ping(&self, _now_ms: u64) -> Option<String> {

@@ -46,8 +46,11 @@ pub enum ClientFrame {
     },
 }
 
+/// The `op` of a command: its frame is read by who takes commands, since their data must pass as it stands.
+pub const COMMAND: &str = "command";
+
 /// The words that `op` may be.
-pub const CLIENT_OPS: [&str; 4] = ["subscribe", "unsubscribe", "refresh", "ping"];
+pub const CLIENT_OPS: [&str; 5] = ["subscribe", "unsubscribe", COMMAND, "refresh", "ping"];
 
 /// A credential as it stands in a frame. Its text is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -270,6 +273,18 @@ pub enum ServerFrame<'a> {
         project: &'a str,
         /// The cursor.
         position: Position,
+    },
+    /// A command was taken.
+    Command {
+        /// In this project.
+        project: &'a str,
+        /// Its id.
+        id: &'a str,
+        /// How it stands.
+        status: &'a str,
+        /// Echo.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a str>,
     },
     /// The store is away (or back): events may be late.
     Degraded {

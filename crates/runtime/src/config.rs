@@ -14,6 +14,7 @@ use std::path::PathBuf;
 pub mod auth;
 mod check;
 mod descriptors;
+pub mod dialects;
 mod entry;
 pub mod fault;
 pub mod manual;
@@ -26,6 +27,7 @@ mod suggest;
 pub mod value;
 
 pub use auth::AuthConfig;
+pub use dialects::{DialectName, DialectNames, DialectsConfig};
 pub use fault::{Fault, Faults};
 pub use sections::{GatewayConfig, IngestConfig, LimitsConfig, ProjectsConfig, RedisConfig, TelemetryConfig};
 pub use source::Origin;
@@ -38,6 +40,9 @@ pub const EXIT_CODE: u8 = 64;
 
 /// The name of the environment variable that names the file, if no flag does.
 pub const FILE_VARIABLE: &str = "TIDINGS_CONFIG";
+
+/// The project of clients that name none, in dev mode.
+const DEV_PROJECT: &str = "demo";
 
 /// A checked configuration, section by section.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -56,6 +61,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
+    /// `[dialects]`
+    pub dialects: DialectsConfig,
 }
 
 /// Where values may come from, besides the defaults.
@@ -110,11 +117,20 @@ impl Config {
         section.set(name, value)
     }
 
-    fn sections(&self) -> [&dyn Section; 7] {
-        [&self.gateway, &self.ingest, &self.auth, &self.redis, &self.projects, &self.limits, &self.telemetry]
+    fn sections(&self) -> [&dyn Section; 8] {
+        [
+            &self.gateway,
+            &self.ingest,
+            &self.auth,
+            &self.redis,
+            &self.projects,
+            &self.limits,
+            &self.telemetry,
+            &self.dialects,
+        ]
     }
 
-    fn sections_mut(&mut self) -> [&mut dyn Section; 7] {
+    fn sections_mut(&mut self) -> [&mut dyn Section; 8] {
         [
             &mut self.gateway,
             &mut self.ingest,
@@ -123,17 +139,22 @@ impl Config {
             &mut self.projects,
             &mut self.limits,
             &mut self.telemetry,
+            &mut self.dialects,
         ]
     }
 }
 
 impl Loaded {
-    /// The same without rights, whatever the sources say of them: for dev mode.
+    /// The same without rights, whatever the sources say of them, and with all dialects, unless they say which: for dev
+    /// mode.
     ///
     /// # Errors
     /// What cannot be then: an address that others reach.
     pub fn opened(mut self) -> Result<Loaded, Faults> {
         self.config.auth = AuthConfig::default();
+        if !self.origins.keys().any(|key| key.starts_with("dialects.")) {
+            self.config.dialects = DialectsConfig::dev(DEV_PROJECT.parse().expect("a name"));
+        }
         let faults = check::whole(&self.config, &self.origins);
         if faults.is_empty() { Ok(self) } else { Err(Faults(faults)) }
     }

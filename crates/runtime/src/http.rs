@@ -49,6 +49,18 @@ pub struct Peer(pub SocketAddr);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted(pub tokio::time::Instant);
 
+/// Lets a request's connection end behind what is open on it. Every request carries it as an extension.
+#[derive(Debug, Clone)]
+pub struct Parting(tokio_util::sync::CancellationToken);
+
+impl Parting {
+    /// The connection takes no further request: over HTTP/1.1 it closes behind this answer, over HTTP/2 the client is told
+    /// to open another one, and what it has open goes on.
+    pub fn part(&self) {
+        self.0.cancel();
+    }
+}
+
 /// The routes of all `services` as one application for this machine alone: as [`app_behind`] with [`Guard::Open`].
 ///
 /// # Panics

@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::http::client::ClientAddress;
 use crate::http::entry::EntrySettings;
-use crate::http::{Listener, Peer, Server, ServerMetrics, app_behind};
+use crate::http::{Listener, Parting, Peer, Server, ServerMetrics, app_behind};
 use crate::service::Service;
 
 /// Answers probes when it is told to, else never.
@@ -97,7 +97,7 @@ impl Index for ProbedBroker {
 }
 
 /// A service with a few routes: `/word` (GET and POST), `/panic`, `/held` (answers when `release` is cancelled), `/drip`
-/// (never ends), `/large`, `/up` (upgrades and echoes one byte), and `/who` (the client, and whether the socket's peer is
+/// (never ends), `/large`, `/last` (ends its connection), `/up` (upgrades and echoes one byte), and `/who` (the client, and whether the socket's peer is
 /// loopback).
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Example {
@@ -135,6 +135,7 @@ impl Service for Example {
             .route("/held", get(held))
             .route("/large", get(async || LARGE.as_str()))
             .route("/drip", get(move || std::future::ready(drip(dropped.clone().drop_guard()))))
+            .route("/last", get(last))
             .route("/up", get(upgrade))
             .route("/who", get(who))
     }
@@ -168,6 +169,11 @@ async fn who(request: Request) -> String {
     let client = extensions.get::<ClientAddress>().expect("every request has one");
     let peer = extensions.get::<Peer>().expect("every request has one");
     format!("{} {}", client.0, peer.0.ip().is_loopback())
+}
+
+async fn last(request: Request) -> &'static str {
+    request.extensions().get::<Parting>().expect("every request has one").part();
+    "last"
 }
 
 async fn panics() -> &'static str {

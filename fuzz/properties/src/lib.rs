@@ -11,6 +11,7 @@ mod body;
 mod clients;
 mod config;
 mod credentials;
+mod engine_io;
 mod input;
 mod intake;
 mod log;
@@ -56,7 +57,7 @@ fn merge_refusals(ids: Vec<Refusal>, producers: Vec<Refusal>) -> Vec<Refusal> {
 pub type Property = fn(&[u8]);
 
 /// All of them by name: the name of the fuzz target, and of the folder with its seeds.
-pub const PROPERTIES: [(&str, Property); 21] = [
+pub const PROPERTIES: [(&str, Property); 22] = [
     ("auth_declared", credentials::declared),
     ("auth_key_sets", credentials::key_sets),
     ("auth_keys", credentials::keys),
@@ -68,6 +69,7 @@ pub const PROPERTIES: [(&str, Property); 21] = [
     ("client_queries", requests::query),
     ("cloud_events", intake::cloud_events),
     ("config", config::config),
+    ("engine_io", engine_io::said),
     ("events", intake::events),
     ("log_checkpoints", log::checkpoint),
     ("log_messages", log::message),

@@ -59,6 +59,6 @@ macro_rules! replayed {
 }
 
 replayed! {
-    auth_declared auth_key_sets auth_keys auth_tokens body_lines body_unpack client_addresses client_frames client_queries cloud_events config events log_checkpoints log_messages names
+    auth_declared auth_key_sets auth_keys auth_tokens body_lines body_unpack client_addresses client_frames client_queries cloud_events config engine_io events log_checkpoints log_messages names
     recordings sse store_replies ws_deflate ws_handshake ws_reader
 }

@@ -4,7 +4,11 @@
 //! stand on (topics, rings, pages, cursors) is `tidings_log`'s.
 
 mod bodies;
+mod commands;
 mod connections;
+mod desk;
+mod dialects;
+mod drain;
 mod encodings;
 mod http;
 mod limits;
@@ -12,6 +16,7 @@ mod metrics;
 mod openapi;
 mod presence;
 mod shared;
+mod shed;
 mod start;
 mod tenants;
 mod traced;
@@ -32,7 +37,7 @@ use tidings_log::hub::{Hub, HubSettings, TOPICS_MAX};
 use tidings_presence::Hall;
 use tidings_protocol::grant::Scope;
 use tidings_runtime::busiest::Busiest;
-use tidings_runtime::config::Config;
+use tidings_runtime::config::{Config, GatewayConfig};
 use tidings_runtime::http::rights::{self, Rights};
 use tidings_runtime::service::Service;
 use tidings_runtime::telemetry::traces::Traces;
@@ -42,12 +47,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::bodies::Bodies;
+use crate::commands::Commands;
 use crate::connections::Connections;
+pub use crate::desk::StartError;
+use crate::drain::Pace;
 use crate::http::heads::Heads;
 use crate::http::names::Names;
 use crate::http::summaries::Summaries;
 use crate::limits::Limits;
 use crate::shared::{Settings, Shared};
+use crate::shed::Shedder;
 
 /// What the server calls itself.
 pub(crate) const SERVER: &str = concat!("tidings/", env!("CARGO_PKG_VERSION"));
@@ -58,8 +67,12 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// A gateway. Dropping it ends its tasks.
 pub struct Gateway {
     shared: Arc<Shared>,
+    /// The routes of dialects.
+    dialects: Router,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Ends before the others: with the drain.
+    shedding: CancellationToken,
 }
 
 impl Gateway {
@@ -68,7 +81,7 @@ impl Gateway {
     /// where its spans go.
     ///
     /// # Errors
-    /// When the registry has a gateway's metrics already.
+    /// When the registry has a gateway's metrics already, or the file that declares settings is faulty.
     pub fn new(
         config: &Config,
         broker: Arc<dyn Broker>,
@@ -76,12 +89,13 @@ impl Gateway {
         limits: tidings_limits::Metrics,
         traces: Traces,
         registry: &Registry,
-    ) -> Result<Gateway, prometheus::Error> {
+    ) -> Result<Gateway, StartError> {
         let limits = Limits::new(config.limits.shared(), broker.quotas(), limits);
         let projects_shown = config.telemetry.projects_shown;
-        let config = &config.gateway;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        let desk = desk::open(config, &broker, (&tasks, &stop), registry)?;
+        let (config, dialects) = (&config.gateway, &config.dialects);
         let name: Arc<str> = format!("g-{:016x}", rand::random::<u64>()).into();
         let settings = HubSettings {
             ring_bytes_max: config.ring_bytes_max,
@@ -95,6 +109,10 @@ impl Gateway {
         let hub = Hub::new(broker.clone(), settings, tasks.clone(), tidings_log::metrics::Metrics::register(registry)?);
         tasks.spawn(hub.clone().run(stop.clone()));
         let connections = Connections::default();
+        let shedding = stop.child_token();
+        let shed = shed::Metrics::register(registry)?;
+        let shedder = Shedder::new(broker.fleet(), name.clone(), shed::Settings::of(config), connections.clone(), shed);
+        tasks.spawn(shedder.run(shedding.clone()));
         let presence = Hall::new(
             broker.presences(),
             tidings_presence::Settings { lease: config.presence_lease, round: config.presence_round },
@@ -108,27 +126,32 @@ impl Gateway {
         let bodies = Bodies::default();
         let (keep, until) = (bodies.clone().keep(), stop.clone());
         tasks.spawn(async move { until.run_until_cancelled(keep).await.unwrap_or(()) });
+        let commands = Commands::new(desk, rights.clone(), limits.clone());
         let shared = Arc::new(Shared {
             hub,
             presence,
             connections,
             bodies,
+            commands: commands.clone(),
             rights,
             limits,
             metrics: metrics::Metrics::register(registry)?,
             traces,
+            desk: Arc::new(commands),
             settings: Settings {
                 message_bytes_max: MESSAGE_BYTES_MAX,
                 ping_every: config.ping,
                 stalled_after: config.stalled,
-                drain_window: config.drain.min(DRAIN_WINDOW_MAX),
+                pace: pace(config),
+                closing: closing(config).min(EXPORT_CLOSING_MAX),
             },
             heads: Heads::default(),
             names: Names::default(),
             summaries: Summaries::default(),
             busiest: Mutex::new(Busiest::new(projects_shown)),
         });
-        Ok(Gateway { shared, tasks, stop })
+        let dialects = dialects::router(dialects, &shared, &shared.metrics);
+        Ok(Gateway { shared, dialects, tasks, stop, shedding })
     }
 
     fn documented(&self) -> OpenApiRouter {
@@ -147,13 +170,31 @@ impl Gateway {
         let of_several = OpenApiRouter::new()
             .routes(routes!(ws::open))
             .routes(routes!(http::projects::list))
+            .routes(routes!(commands::ask))
             .route_layer(needing(None));
         of_a_project.merge(of_several).with_state(self.shared.clone())
     }
 }
 
-/// Viewers are told to come back over at most this time.
-const DRAIN_WINDOW_MAX: Duration = Duration::from_secs(5);
+/// The last part of a shutdown's time is for connections to close, when all viewers have been told: one part in so many.
+const CLOSING_PARTS: u32 = 5;
+
+/// An export that was told to end may go on for at most so long.
+const EXPORT_CLOSING_MAX: Duration = Duration::from_secs(5);
+
+/// How fast viewers are told to go.
+fn pace(config: &GatewayConfig) -> Pace {
+    Pace {
+        per_second_max: config.drain_reconnects_per_second,
+        telling_max: config.drain.saturating_sub(config.drain_notice + closing(config)),
+        away_max: config.accept_delay_max,
+    }
+}
+
+/// What is left for closing.
+fn closing(config: &GatewayConfig) -> Duration {
+    config.drain.saturating_sub(config.drain_notice) / CLOSING_PARTS
+}
 
 /// Tells viewers when the store goes away and comes back.
 async fn watch_store(broker: Arc<dyn Broker>, connections: Connections, stop: CancellationToken) {
@@ -173,7 +214,7 @@ impl Service for Gateway {
     }
 
     fn router(&self) -> Router {
-        self.documented().split_for_parts().0.merge(http::page::router())
+        self.documented().split_for_parts().0.merge(http::page::router()).merge(self.dialects.clone())
     }
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {
@@ -185,8 +226,8 @@ impl Service for Gateway {
     }
 
     fn drain(&self) -> BoxFuture<'_, ()> {
-        self.shared.connections.drain(self.shared.settings.drain_window);
-        std::future::ready(()).boxed()
+        self.shedding.cancel();
+        self.shared.connections.drain(self.shared.settings.pace).boxed()
     }
 
     fn finished(&self) -> BoxFuture<'_, ()> {
@@ -194,6 +235,7 @@ impl Service for Gateway {
             let connections = self.shared.connections.tasks();
             connections.close();
             connections.wait().await;
+            self.shared.commands.desk().drain().await;
             self.stop.cancel();
             self.tasks.close();
             self.tasks.wait().await;

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use http::Extensions;
 use prometheus::IntCounter;
 use tidings_broker::quota::Quotas;
+use tidings_commands::Refusal;
 use tidings_limits::connections::{Connection, Connections, TooMany};
 use tidings_limits::limiter::{LimitKey, Limiter};
 use tidings_limits::local::LocalLimit;
@@ -18,7 +19,8 @@ use tidings_runtime::http::rights::{Requests, caller};
 
 use crate::shared::Shared;
 
-/// The limits of a gateway.
+/// The limits of a gateway. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Limits {
     limiter: Limiter,
     places: Connections,
@@ -66,9 +68,26 @@ impl Limits {
         }
     }
 
+    /// Counts a command.
+    ///
+    /// # Errors
+    /// `rate_limited`: it is one too many.
+    pub(crate) async fn command(&self, caller: &Caller) -> Result<(), Refusal> {
+        let key = LimitKey { kind: Kind::Commands, id: &caller.0, rate: None };
+        match self.limiter.check_async(&key, 1).await.retry_after_seconds() {
+            None => Ok(()),
+            Some(_) => Err(Refusal::new(ErrorCode::RateLimited, "too many commands of one user")),
+        }
+    }
+
     /// The limit of a new connection's messages.
     pub(crate) fn messages(&self) -> Messages {
-        Messages { limit: LocalLimit::new(self.messages), refused: self.messages_refused.clone() }
+        self.messages_at(self.messages)
+    }
+
+    /// A limit of its own for a new connection's messages.
+    pub(crate) fn messages_at(&self, rate: Rate) -> Messages {
+        Messages { limit: LocalLimit::new(rate), refused: self.messages_refused.clone() }
     }
 }
 
@@ -94,6 +113,17 @@ impl Messages {
 pub(crate) struct Caller(Arc<str>);
 
 impl Caller {
+    /// Whoever this tells from others.
+    #[cfg(test)]
+    pub(crate) fn new(id: &str) -> Caller {
+        Caller(id.into())
+    }
+
+    /// Of a request with these extensions, who has this grant.
+    pub(crate) fn of(grant: &Grant, extensions: &Extensions) -> Caller {
+        Caller(caller(grant, extensions).into())
+    }
+
     /// What tells him from others.
     pub(crate) fn id(&self) -> &Arc<str> {
         &self.0
@@ -104,7 +134,7 @@ impl Caller {
 impl Requests for Shared {
     fn count<'a>(&'a self, grant: &'a Grant, extensions: &'a mut Extensions) -> BoxFuture<'a, Result<(), Refused>> {
         async move {
-            let caller = Caller(caller(grant, extensions).into());
+            let caller = Caller::of(grant, extensions);
             self.limits.charge(&caller, 1).await?;
             extensions.insert(caller);
             Ok(())

@@ -13,11 +13,17 @@ const WAITS: [f64; 12] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.
 /// The same for what may have lain with a runner.
 const LONG_WAITS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0];
 
-/// The protocol that is spoken over a transport. The only one so far.
-const DIALECT: &str = "native";
+/// The protocol that is spoken over a transport, unless it is a dialect.
+const NATIVE: &str = "native";
+
+/// The reason of a close by which a viewer was sent on, while the gateway stays. Its code is that of a drain.
+const SHED: &str = "shed";
 
 /// The reason of a close that came from the other side.
 const PEER: &str = "peer";
+
+/// The reason of a close that a dialect asked for.
+const DIALECTS: &str = "dialect";
 
 /// How a viewer is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +83,36 @@ impl Sampler {
     }
 }
 
+/// Where the figures of dialects come from.
+#[derive(Clone)]
+struct Dialects {
+    connections: IntGaugeVec,
+    opened: IntCounterVec,
+    dropped: IntCounterVec,
+}
+
+/// What is counted of one dialect's connections.
+#[derive(Clone)]
+pub(crate) struct DialectMetrics {
+    connections: IntGauge,
+    opened: IntCounter,
+    dropped: IntCounter,
+}
+
+impl DialectMetrics {
+    /// A client's message was over the dialect's limit, and passed over in silence.
+    pub(crate) fn on_dropped(&self) {
+        self.dropped.inc();
+    }
+
+    /// A WebSocket opened; it counts as open until the guard is dropped.
+    pub(crate) fn open(&self) -> OpenGuard {
+        self.opened.inc();
+        self.connections.inc();
+        OpenGuard(self.connections.clone())
+    }
+}
+
 /// Counters of connections. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -84,6 +120,9 @@ pub(crate) struct Metrics {
     opened: [IntCounter; Transport::ALL.len()],
     closed: [IntCounter; CloseCode::ALL.len()],
     closed_by_peer: IntCounter,
+    closed_by_shedding: IntCounter,
+    closed_by_dialect: IntCounter,
+    dialects: Dialects,
     refused: [IntCounter; ErrorCode::ALL.len()],
     blocked: IntGauge,
     connect_seconds: Histogram,
@@ -119,7 +158,14 @@ impl Metrics {
             Opts::new("tidings_gateway_frames_refused_total", "Client frames refused, by code."),
             &["code"],
         )?;
-        for family in [&opened, &closed, &refused] {
+        let dropped = IntCounterVec::new(
+            Opts::new(
+                "tidings_gateway_dialect_messages_dropped_total",
+                "Messages of dialects' clients that were over their limit, and passed over, by dialect.",
+            ),
+            &["dialect"],
+        )?;
+        for family in [&opened, &closed, &refused, &dropped] {
             registry.register(Box::new(family.clone()))?;
         }
         registry.register(Box::new(connections.clone()))?;
@@ -136,12 +182,15 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok(histogram)
         };
-        let by = |transport: Transport| [transport.as_str(), DIALECT];
+        let by = |transport: Transport| [transport.as_str(), NATIVE];
         Ok(Metrics {
             connections: Transport::ALL.map(|transport| connections.with_label_values(&by(transport))),
             opened: Transport::ALL.map(|transport| opened.with_label_values(&by(transport))),
             closed: std::array::from_fn(|index| closed.with_label_values(&[CloseCode::ALL[index].as_str()])),
             closed_by_peer: closed.with_label_values(&[PEER]),
+            closed_by_shedding: closed.with_label_values(&[SHED]),
+            closed_by_dialect: closed.with_label_values(&[DIALECTS]),
+            dialects: Dialects { connections, opened, dropped },
             refused: std::array::from_fn(|index| refused.with_label_values(&[ErrorCode::ALL[index].as_str()])),
             blocked,
             connect_seconds: histogram(
@@ -177,6 +226,26 @@ impl Metrics {
     pub(crate) fn on_closed(&self, code: Option<CloseCode>) {
         let index = code.and_then(|code| CloseCode::ALL.iter().position(|other| *other == code));
         index.map_or(&self.closed_by_peer, |index| &self.closed[index]).inc();
+    }
+
+    /// A WebSocket was closed because its dialect asked for it.
+    pub(crate) fn on_closed_by_dialect(&self) {
+        self.closed_by_dialect.inc();
+    }
+
+    /// What is counted of the dialect of this name.
+    pub(crate) fn dialect(&self, name: &'static str) -> DialectMetrics {
+        let labels = [Transport::WebSocket.as_str(), name];
+        DialectMetrics {
+            connections: self.dialects.connections.with_label_values(&labels),
+            opened: self.dialects.opened.with_label_values(&labels),
+            dropped: self.dialects.dropped.with_label_values(&[name]),
+        }
+    }
+
+    /// A WebSocket was closed to send its viewer on.
+    pub(crate) fn on_shed(&self) {
+        self.closed_by_shedding.inc();
     }
 
     /// A client's frame was refused.

@@ -16,7 +16,10 @@ use tidings_runtime::http::rights::Rights;
 use tidings_runtime::telemetry::traces::Traces;
 
 use crate::bodies::Bodies;
+use crate::commands::Commands;
 use crate::connections::{Connections, Registered};
+use crate::dialects::Desk;
+use crate::drain::Pace;
 use crate::http::heads::Heads;
 use crate::http::names::Names;
 use crate::http::summaries::Summaries;
@@ -32,8 +35,10 @@ pub(crate) struct Settings {
     pub ping_every: Duration,
     /// How long nothing may be written before a viewer counts as stalled.
     pub stalled_after: Duration,
-    /// Over which time viewers are told to come back when the gateway drains.
-    pub drain_window: Duration,
+    /// How fast viewers are told to go when the gateway drains.
+    pub pace: Pace,
+    /// How long an export that was told may still go on.
+    pub closing: Duration,
 }
 
 /// What all handlers share.
@@ -50,10 +55,14 @@ pub(crate) struct Shared {
     pub rights: Rights,
     /// Who may have how much.
     pub limits: Limits,
+    /// Where runners are asked.
+    pub commands: Commands,
     /// Counters.
     pub metrics: Metrics,
     /// Where spans go.
     pub traces: Traces,
+    /// Where commands of dialects go.
+    pub desk: Arc<dyn Desk>,
     /// Settings.
     pub settings: Settings,
     /// Heads of projects, kept for a second.

@@ -14,17 +14,21 @@ use tidings_runtime::http::Accepted;
 use tidings_runtime::http::problem::Refused;
 use tidings_runtime::http::upgraded::{Socket, into_socket};
 use tidings_ws::deflate::WindowBits;
-use tidings_ws::handshake::{Handshake, Terms};
+use tidings_ws::handshake::{Handshake, HandshakeError, Terms};
 
+use crate::commands::Asking;
+use crate::connections::Registered;
 use crate::limits::Caller;
 use crate::metrics::Transport;
 use crate::shared::Shared;
 
-mod connection;
+pub(crate) mod connection;
+mod native;
 mod requests;
 mod subscriptions;
 
 use connection::{Connection, Parts};
+use native::Native;
 
 /// Open a WebSocket
 ///
@@ -52,26 +56,51 @@ pub(crate) async fn open(
     let terms = Terms { subprotocols: &[SUBPROTOCOL], deflate: Some(WindowBits::MAX) };
     let handshake = match Handshake::check(request.method(), request.version(), request.headers(), &terms) {
         Ok(handshake) => handshake,
-        Err(error) => {
-            let code = match error.status().as_u16() {
-                426 => ErrorCode::UpgradeRequired,
-                _ => ErrorCode::InvalidHeader,
-            };
-            let mut refused = Refused::new(code, error.to_string()).into_response();
-            refused.headers_mut().extend(error.headers());
-            return refused;
-        }
+        Err(error) => return refused(error),
     };
     let place = match shared.limits.open(&caller).await {
         Ok(place) => place,
         Err(refused) => return refused.into_response(),
     };
     let deflate = handshake.deflate();
+    let response = handshake.response();
+    upgrade(shared, &mut request, async move |shared: Arc<Shared>, socket, input, accepted| {
+        let _place = place;
+        let _open = shared.metrics.open(Transport::WebSocket);
+        let wake = Arc::new(Wake::default());
+        let registered = shared.register(wake.clone(), grant, &[]).of_viewer();
+        let ping_every = shared.settings.ping_every;
+        let asking = Asking::new(shared.commands.clone(), caller);
+        let native = Native::new(shared.hub.clone(), shared.presence.clone(), wake, deflate, ping_every, asking);
+        let parts = Parts { deflate, ..parts(&shared, registered, socket, input, accepted) };
+        Connection::new(parts, native).await
+    });
+    response
+}
+
+/// A handshake that is none.
+pub(crate) fn refused(error: HandshakeError) -> Response {
+    let code = match error.status().as_u16() {
+        426 => ErrorCode::UpgradeRequired,
+        _ => ErrorCode::InvalidHeader,
+    };
+    let mut refused = Refused::new(code, error.to_string()).into_response();
+    refused.headers_mut().extend(error.headers());
+    refused
+}
+
+/// Serves the socket of this request once its answer has upgraded it, as one of the gateway's connections.
+pub(crate) fn upgrade<Served>(
+    shared: Arc<Shared>,
+    request: &mut Request,
+    serve: impl FnOnce(Arc<Shared>, Socket, BytesMut, Option<Accepted>) -> Served + Send + 'static,
+) where
+    Served: Future<Output = std::io::Result<()>> + Send,
+{
     let accepted = request.extensions().get::<Accepted>().copied();
-    let upgrade = hyper::upgrade::on(&mut request);
+    let upgrade = hyper::upgrade::on(request);
     let tasks = shared.connections.tasks().clone();
     tasks.spawn(async move {
-        let _place = place;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
@@ -81,40 +110,34 @@ pub(crate) async fn open(
         };
         match into_socket(upgraded) {
             Ok((socket, input)) => {
-                serve(shared, grant, accepted, socket, BytesMut::from(&input[..]), deflate).await;
+                if let Err(error) = serve(shared, socket, BytesMut::from(&input[..]), accepted).await {
+                    tracing::trace!(%error, "a viewer's socket broke");
+                }
             }
             Err(error) => tracing::warn!(%error, "an upgraded connection cannot be served"),
         }
     });
-    handshake.response()
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    grant: Grant,
-    accepted: Option<Accepted>,
-    socket: Socket,
+/// What a connection without compression is made with.
+pub(crate) fn parts<S>(
+    shared: &Shared,
+    registered: Registered,
+    socket: S,
     input: BytesMut,
-    deflate: bool,
-) {
-    let _open = shared.metrics.open(Transport::WebSocket);
-    let registered = shared.register(Arc::new(Wake::default()), grant, &[]);
-    let parts = Parts {
+    accepted: Option<Accepted>,
+) -> Parts<S> {
+    Parts {
         socket,
         input,
-        deflate,
-        hub: shared.hub.clone(),
-        traces: shared.traces.clone(),
-        presence: shared.presence.clone(),
+        deflate: false,
         registered,
         messages: shared.limits.messages(),
         metrics: shared.metrics.clone(),
         accepted,
+        traces: shared.traces.clone(),
         message_bytes_max: shared.settings.message_bytes_max,
         ping_every: shared.settings.ping_every,
         stalled_after: shared.settings.stalled_after,
-    };
-    if let Err(error) = Connection::new(parts).await {
-        tracing::trace!(%error, "a viewer's socket broke");
     }
 }

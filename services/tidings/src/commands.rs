@@ -102,7 +102,7 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
             Taken::Commands(commands) => {
                 backoff.reset();
                 for command in commands {
-                    take(flags, &counter, &mut working, command).await;
+                    take(flags, &counter, &mut working, command);
                 }
                 Duration::ZERO
             }
@@ -127,10 +127,12 @@ pub(crate) async fn run(flags: &Flags, stop: CancellationToken) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-async fn take(flags: &Flags, counter: &Arc<Counter>, working: &mut Working, command: Command) {
-    if command.kind == CANCEL {
-        counter.accept(&command).await;
-        if let Some(cancel) = command.cancelled().and_then(|id| working.cancels.get(id)) {
+fn take(flags: &Flags, counter: &Arc<Counter>, working: &mut Working, command: Command) {
+    if command.is_notice {
+        // Nobody waits for an answer. Programs hear of decisions by asking for them.
+        if command.kind == CANCEL
+            && let Some(cancel) = command.cancelled().and_then(|id| working.cancels.get(id))
+        {
             cancel.cancel();
         }
         return;

@@ -58,8 +58,10 @@ fn main() -> ExitCode {
 fn serve(mode: Mode, sources: &Sources) -> anyhow::Result<ExitCode> {
     let descriptors = descriptors::raise();
     let Some(mut loaded) = load(sources) else { return Ok(ExitCode::from(EXIT_CODE)) };
-    if mode == Mode::Dev && !loaded.config.is_open() {
-        writeln!(std::io::stderr(), "tidings: dev mode runs open, for this machine only: [auth] is passed over")?;
+    if mode == Mode::Dev {
+        if !loaded.config.is_open() {
+            writeln!(std::io::stderr(), "tidings: dev mode runs open, for this machine only: [auth] is passed over")?;
+        }
         loaded = match loaded.opened() {
             Ok(loaded) => loaded,
             Err(faults) => return Ok(faulty(&faults)),

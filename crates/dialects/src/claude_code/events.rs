@@ -11,6 +11,9 @@ const TOOL_BYTES_MAX: usize = 16 * 1024;
 /// A prompt, an answer, a reason, in bytes of text.
 const TEXT_BYTES_MAX: usize = 32 * 1024;
 
+/// What may be granted for good, in bytes of JSON: more is not offered.
+const SUGGESTIONS_BYTES_MAX: usize = 16 * 1024;
+
 /// A title, in bytes of text.
 const TITLE_BYTES_MAX: usize = 200;
 
@@ -123,7 +126,8 @@ impl<'a> Events<'a> {
         let suggestions = self
             .hook
             .get("permission_suggestions")
-            .filter(|list| list.as_array().is_some_and(|suggestions| !suggestions.is_empty()));
+            .filter(|list| list.as_array().is_some_and(|suggestions| !suggestions.is_empty()))
+            .filter(|list| list.to_string().len() <= SUGGESTIONS_BYTES_MAX);
         let options = if suggestions.is_some() { &Decision::OPTIONS[..] } else { &Decision::OPTIONS[..2] };
         self.agent_event("agent.status", json!({"status": "waiting", "task": name}));
         let input = self.cut_json("tool_input");

@@ -116,7 +116,8 @@ pub(super) fn whole(config: &Config, origins: &BTreeMap<&'static str, Origin>) -
             );
         }
     }
-    faults.extend(config.redis.faults().into_iter().map(|(key, why)| Fault::new(origins.get(key).cloned(), key, why)));
+    let of_sections = config.redis.faults().into_iter().chain(config.dialects.faults());
+    faults.extend(of_sections.map(|(key, why)| Fault::new(origins.get(key).cloned(), key, why)));
     faults
 }
 

@@ -84,11 +84,19 @@ section! {
         "pages_bytes_max" => pages_bytes_max: usize = 64 * MIB, within 512 * 1024..=1 << 40;
         /// How long a project without viewers stays warm.
         "linger_ms" => linger: Duration = ms(30_000), within 0..=3_600_000;
-        /// How long the viewers of a gateway that died are still shown as present.
+        /// How long the viewers of a gateway that died are still shown as present, and how long its word on how many it has
+        /// is kept.
         "presence_lease_ms" => presence_lease: Duration = ms(15_000), within 1_000..=600_000;
-        /// How often a gateway looks who is present elsewhere, in projects where a viewer asked for it. A third of the lease at
-        /// most.
+        /// How often a gateway looks who is present elsewhere, in projects where a viewer asked for it, and how many viewers
+        /// other gateways have. A third of the lease at most.
         "presence_round_ms" => presence_round: Duration = ms(2_000), within 100..=200_000;
+        /// How many viewers a gateway sends on in a second while it has far more than the mean of all gateways, so that those
+        /// that were added get their part; 0: none. They are told as in a drain.
+        "shed_per_second" => shed_per_second: u64 = 5, within 0..=10_000;
+        /// By how much a gateway must be above the mean for that, in percent of the mean. It goes on down to half of it.
+        "shed_tolerance_percent" => shed_tolerance_percent: u64 = 25, within 2..=1_000;
+        /// And by how many viewers at least.
+        "shed_excess_min" => shed_excess_min: u64 = 50, within 1..=1 << 24;
         /// How often a quiet project is compared with its log, in case a message was lost.
         "tail_check_ms" => tail_check: Duration = ms(5_000), within 100..=600_000;
         /// How often connections are pinged. Below the time after which proxies close idle ones.
@@ -99,6 +107,10 @@ section! {
         "drain_notice_ms" => drain_notice: Duration = ms(0), within 0..=300_000;
         /// How long a shutdown may take, from the signal on. What is still open then is cut.
         "drain_ms" => drain: Duration = ms(30_000), within 100..=3_600_000;
+        /// Viewers that a gateway which shuts down makes come back elsewhere in a second, at most: they are served until their
+        /// turn comes. Those whose turn would come after four fifths of what `drain_notice_ms` leaves of `drain_ms` are told
+        /// then, and stay away until it does, but no longer than `accept_delay_max_ms`.
+        "drain_reconnects_per_second" => drain_reconnects_per_second: u64 = 500, within 1..=1_000_000;
     }
 }
 
@@ -213,6 +225,12 @@ section! {
         "wait_replicas_max" => wait_replicas_max: u64 = 3, within 0..=5;
         /// How long one try waits for them. An event that too few of them have at its deadline is answered `outcome_unknown`.
         "wait_timeout_ms" => wait_timeout: Duration = ms(1_000), within 1..=60_000;
+        /// When a command is due that does not say so itself: from then on an answer is of no use.
+        "command_deadline_ms" => command_deadline: Duration = ms(60_000), within 1_000..=3_600_000;
+        /// How long a runner has to accept a command that it took, before another one gets it.
+        "command_lease_ms" => command_lease: Duration = ms(30_000), within 1_000..=600_000;
+        /// Commands of one capability that may be open in a project; whoever asks beyond it is answered `inbox_full`.
+        "inbox_max" => inbox_max: usize = 1_000, within 1..=100_000;
     }
 }
 
@@ -246,6 +264,8 @@ section! {
         /// Requests to gateways, connections included, and to ingests with the scope `admin`, that a user or an API key may
         /// make in a second; where nobody shows a credential, a client's address.
         "requests_per_second" => requests_per_second: u64 = 10_000, within 1..=1_000_000;
+        /// Commands that a user may send in a second; where nobody shows a credential, a client's address.
+        "commands_per_second" => commands_per_second: u64 = 20, within 1..=1_000_000;
         /// Messages that a WebSocket's client may send in a second. Whoever sends more is closed with 4203.
         "messages_per_second" => messages_per_second: u64 = 200, within 1..=1_000_000;
         /// WebSockets and streams of server-sent events that one of them may have open, over all gateways.
@@ -349,6 +369,7 @@ impl LimitsConfig {
         let rate = LimitsConfig::rate;
         tidings_limits::Settings {
             rates: tidings_limits::Rates {
+                commands: rate(self.commands_per_second),
                 key_bytes: rate(self.key_bytes_per_second),
                 key_events: rate(self.key_events_per_second),
                 project_bytes: rate(self.project_bytes_per_second),

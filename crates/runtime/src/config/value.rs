@@ -44,7 +44,7 @@ pub(super) fn read<T: Setting>(value: &Value, bounds: Option<(u64, u64)>) -> Res
     }
 }
 
-fn expected(what: &str, value: &Value) -> String {
+pub(super) fn expected(what: &str, value: &Value) -> String {
     match value {
         Value::String(_) => format!("expected {what}"),
         other => format!("expected {what}, found {}", article(other.type_str())),
@@ -121,7 +121,7 @@ impl Setting for Option<PathBuf> {
 }
 
 /// Reads a list: of texts in a file, with commas between them elsewhere.
-fn list<T: FromStr>(what: &str, value: &Value) -> Result<Vec<T>, String> {
+pub(super) fn list<T: FromStr>(what: &str, value: &Value) -> Result<Vec<T>, String> {
     let parse = |text: &str| text.trim().parse().map_err(|_| format!("expected {what}, found {:?}", text.trim()));
     match value {
         Value::Array(values) => {
@@ -133,7 +133,7 @@ fn list<T: FromStr>(what: &str, value: &Value) -> Result<Vec<T>, String> {
     }
 }
 
-fn shown_list<T: fmt::Display>(values: &[T]) -> Value {
+pub(super) fn shown_list<T: fmt::Display>(values: &[T]) -> Value {
     Value::Array(values.iter().map(|value| Value::String(value.to_string())).collect())
 }
 

@@ -39,8 +39,10 @@ const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PU
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
     "*, Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate",
 );
-const EXPOSE_HEADERS: HeaderValue =
-    HeaderValue::from_static("Allow, Content-Disposition, Link, Location, Retry-After, traceparent");
+const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Allow, Content-Disposition, ETag, Link, Location, Retry-After, X-Poll-Interval, X-RateLimit-Limit, \
+     X-RateLimit-Remaining, X-RateLimit-Reset, traceparent",
+);
 /// How long a browser may remember a preflight's answer, in seconds: the longest that Chromium takes.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const VARY_ON: HeaderValue = HeaderValue::from_static("Origin");

@@ -27,7 +27,7 @@ use super::patience::{Patient, watched};
 use super::requests::RequestMetrics;
 use super::stream::PatientStream;
 use super::tls::TlsError;
-use super::{Accepted, Listener, Peer};
+use super::{Accepted, Listener, Parting, Peer};
 use crate::service::Service;
 
 /// How long a new connection has for its first request's head, whatever protocol it speaks.
@@ -321,11 +321,12 @@ impl Connection {
         let Some(Taken { socket, source, refusal }) = self.entry.take(socket, peer, place, refusal).await else {
             return;
         };
-        let heard = CancellationToken::new();
+        let (heard, parting) = (CancellationToken::new(), self.finish.child_token());
         let idleness = Idleness::default();
         let app = self.app;
         let service = hyper::service::service_fn({
             let (heard, idleness, entry) = (heard.clone(), idleness.clone(), self.entry);
+            let parting = Parting(parting.clone());
             let requests = self.metrics.requests.clone();
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 if !heard.is_cancelled() {
@@ -335,6 +336,7 @@ impl Connection {
                 let running = (request.version() == Version::HTTP_2).then(|| idleness.begin());
                 let client = entry.proxies.client(source, request.headers());
                 request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(parting.clone());
                 request.extensions_mut().insert(client);
                 request.extensions_mut().insert(requests.clone());
                 if let Some(refusal) = refusal {
@@ -362,7 +364,7 @@ impl Connection {
                 heard.cancelled().await;
                 return;
             }
-            self.finish.cancelled().await;
+            parting.cancelled().await;
             // Out of the queue of a closed port: its request is on its way, and to close now would leave it unanswered.
             let _ = tokio::time::timeout_at(fresh_until, heard.cancelled()).await;
         });

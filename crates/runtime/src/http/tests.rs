@@ -198,6 +198,18 @@ async fn a_connection_of_http_2_without_a_request_is_ended() {
 }
 
 #[tokio::test]
+async fn a_handler_may_end_its_connection_behind_the_answer() {
+    let server = serve(&Example::default());
+    let mut client = Client::connect(server.address()).await;
+    assert!(client.ask("GET /word", "").await.ends_with("word"));
+    assert!(client.ask("GET /last", "").await.ends_with("last"));
+    assert_eq!(client.closed().await, "");
+    let mut client = Http2::ask(&server, "/last", 60_000).await;
+    assert_eq!(client.next(DATA).await, b"last");
+    client.next(GOAWAY).await;
+}
+
+#[tokio::test]
 async fn a_large_answer_comes_whole_over_http_2() {
     let server = serve(&Example::default());
     let mut client = Http2::ask(&server, "/large", 60_000).await;

@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderName};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::frames::After;
 use tidings_protocol::grant::Grant;
-use tidings_runtime::http::Accepted;
 use tidings_runtime::http::problem::Refused;
 
 use super::accept::Representation;
@@ -58,7 +57,7 @@ pub(crate) async fn read(
     Extension(caller): Extension<Caller>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
-    accepted: Option<Extension<Accepted>>,
+    socket: sse::Socket,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let project = params::project(&project)?;
@@ -72,8 +71,7 @@ pub(crate) async fn read(
                 read.after = Some(params::place("last-event-id", id)?);
             }
             let place = shared.limits.open(&caller).await?;
-            let accepted = accepted.map(|Extension(accepted)| accepted);
-            sse::stream(shared, project, read, grant, (place, accepted)).await.map(IntoResponse::into_response)
+            sse::stream(shared, project, read, grant, (place, socket)).await.map(IntoResponse::into_response)
         }
         Representation::Json => match read.before {
             Some(before) => history::before(&shared, &project, before, &read, &grant).await,

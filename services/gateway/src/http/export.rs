@@ -93,7 +93,7 @@ pub(crate) async fn export(
         format,
         stage: Stage::Opening,
         any: false,
-        drain_window: shared.settings.drain_window,
+        closing: shared.settings.closing,
         draining_since: None,
         drained: None,
         _place: place,
@@ -117,7 +117,7 @@ struct Rows {
     /// Some row was written.
     any: bool,
     /// How long it may go on once the gateway drains.
-    drain_window: Duration,
+    closing: Duration,
     /// As far as the clock of bodies has seen.
     draining_since: Option<Instant>,
     /// Runs while the gateway drains.
@@ -151,7 +151,7 @@ impl Rows {
         if self.registered.control.draining().is_none() {
             return false;
         }
-        let window = self.drain_window;
+        let window = self.closing;
         self.drained.get_or_insert_with(|| Box::pin(tokio::time::sleep(window))).as_mut().poll(cx).is_ready()
     }
 
@@ -177,7 +177,7 @@ impl Rows {
 
 impl Ends for Rows {
     fn is_over(&mut self, now: Instant) -> bool {
-        let window = self.drain_window;
+        let window = self.closing;
         let drained = self.registered.control.draining().map(|_| *self.draining_since.get_or_insert(now));
         self.registered.is_refused() || drained.is_some_and(|since| now.duration_since(since) >= window)
     }

@@ -114,6 +114,11 @@ fn distinct(query: Option<&str>) -> Result<Vec<(String, String)>, Refused> {
     Ok(pairs)
 }
 
+/// The pairs of a query as they are, for routes whose clients may say more than is looked at.
+pub(crate) fn all_pairs(query: Option<&str>) -> Vec<(String, String)> {
+    form_pairs(query.unwrap_or_default()).collect()
+}
+
 /// Reads `application/x-www-form-urlencoded` pairs.
 fn form_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {

@@ -124,6 +124,22 @@ async fn candidates(shared: &Shared, grant: &Grant) -> Result<(Arc<[Project]>, b
     }
 }
 
+/// The first projects by name that the caller may read, so many at most.
+///
+/// # Errors
+/// The store is away; another list of this user is on its way.
+pub(crate) async fn all_readable(
+    shared: &Shared,
+    who: (&Grant, &Caller),
+    most: usize,
+) -> Result<Vec<Project>, Refused> {
+    let listing = async {
+        let (names, _) = candidates(shared, who.0).await.map_err(|error| away(&error))?;
+        readable(shared, who, &names, most).await
+    };
+    params::within(listing).await?
+}
+
 /// The first of these projects that the caller may read, so many at most.
 async fn readable(
     shared: &Shared,

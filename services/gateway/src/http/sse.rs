@@ -1,15 +1,18 @@
 //! Server-sent events: a viewer whose socket is an HTTP body. The `id` of each block is the position to resume behind.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
 use tidings_limits::connections::Connection;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
@@ -17,8 +20,8 @@ use tidings_presence::Present;
 use tidings_protocol::frames::After;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::project::Project;
-use tidings_runtime::http::Accepted;
 use tidings_runtime::http::problem::Refused;
+use tidings_runtime::http::{Accepted, Parting};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::params::{self, Read};
@@ -42,13 +45,30 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Milliseconds after which a client reconnects by itself.
 const RETRY_MS: u64 = 1_000;
 
+/// What a request says of the socket that it came by.
+pub(crate) struct Socket {
+    /// When that was accepted, if nothing else was asked on it before.
+    accepted: Option<Accepted>,
+    /// Lets it end behind the stream.
+    parting: Option<Parting>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Socket {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Socket, Infallible> {
+        let extensions = &parts.extensions;
+        Ok(Socket { accepted: extensions.get().copied(), parting: extensions.get().cloned() })
+    }
+}
+
 /// A stream of the project's events.
 pub(super) async fn stream(
     shared: Arc<Shared>,
     project: Project,
     read: Read,
     grant: Grant,
-    (place, accepted): (Connection, Option<Accepted>),
+    (place, socket): (Connection, Socket),
 ) -> Result<Response<Body>, Refused> {
     let topic = shared.topic(&project)?;
     params::started(&topic).await?;
@@ -60,7 +80,7 @@ pub(super) async fn stream(
     let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let present = shared.enter(&project, &wants.grant, tidings_presence::Transport::Sse);
-    let registered = shared.register(wake.clone(), wants.grant.clone(), &[&project]);
+    let registered = shared.register(wake.clone(), wants.grant.clone(), &[&project]).of_viewer();
     let mut viewer = Viewer::new(topic, wants, wake);
     if matches!(after, After::Position(_)) {
         viewer.resumes();
@@ -72,7 +92,8 @@ pub(super) async fn stream(
         _place: place,
         _open: shared.metrics.open(Transport::Sse),
         metrics: shared.metrics.clone(),
-        accepted,
+        accepted: socket.accepted,
+        parting: socket.parting,
         sampler: Sampler::default(),
         deliveries: Deliveries::new(shared.traces.clone()),
         handed_over: None,
@@ -100,6 +121,7 @@ struct Events {
     _open: OpenGuard,
     metrics: Metrics,
     accepted: Option<Accepted>,
+    parting: Option<Parting>,
     sampler: Sampler,
     deliveries: Deliveries,
     /// A chunk was handed over, and nobody asks for the next: the socket takes nothing.
@@ -139,6 +161,10 @@ impl Events {
         }
         if let Some(retry_after_ms) = self.registered.control.draining() {
             self.over = true;
+            if let Some(parting) = self.parting.as_ref().filter(|_| self.registered.control.is_shed()) {
+                // Whoever comes back by the same socket comes back here.
+                parting.part();
+            }
             let block =
                 format!("retry: {retry_after_ms}\nevent: draining\ndata: {{\"retry_after_ms\":{retry_after_ms}}}\n\n");
             self.ready.push(block.into());
@@ -157,7 +183,7 @@ impl Ends for Events {
 }
 
 impl Stream for Events {
-    type Item = Result<Bytes, std::convert::Infallible>;
+    type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;

@@ -1,9 +1,11 @@
 //! What clients say, checked: text to requests, or a refusal with a code.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
+use tidings_commands::command::Command;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::echo;
-use tidings_protocol::frames::{After, CLIENT_OPS, ClientFrame, REF_MAX, ShownToken};
+use tidings_protocol::frames::{After, CLIENT_OPS, COMMAND, ClientFrame, REF_MAX, ShownToken};
 use tidings_protocol::project::Project;
 
 use super::subscriptions::Wish;
@@ -17,6 +19,15 @@ pub(super) enum Request {
     Unsubscribe {
         /// To this project.
         project: Project,
+        /// Echoed.
+        reference: Option<String>,
+    },
+    /// Ask runners.
+    Command {
+        /// Of this project.
+        project: Project,
+        /// What.
+        command: Command,
         /// Echoed.
         reference: Option<String>,
     },
@@ -53,6 +64,29 @@ struct Outline {
     reference: Option<String>,
 }
 
+/// A command's frame. Its data must pass as it stands, so it is not read with the others.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommandFrame<'a> {
+    #[serde(rename = "op")]
+    _op: String,
+    project: String,
+    #[serde(borrow)]
+    command: &'a RawValue,
+    #[serde(default, rename = "ref")]
+    _reference: Option<String>,
+}
+
+fn command(text: &str, reference: Option<String>) -> Result<Request, Refused> {
+    let refused = |code, message: String| Refused { code, message, reference: reference.clone() };
+    let frame: CommandFrame<'_> =
+        serde_json::from_str(text).map_err(|error| refused(ErrorCode::InvalidFrame, echo::parse_error(&error)))?;
+    let project = frame.project.parse::<Project>();
+    let project = project.map_err(|error| refused(ErrorCode::InvalidProject, error.to_string()))?;
+    let command = Command::parse(frame.command.get()).map_err(|refusal| refused(refusal.code, refusal.detail))?;
+    Ok(Request::Command { project, command, reference })
+}
+
 /// Reads a client's frame.
 pub(super) fn parse(text: &str) -> Result<Request, Refused> {
     let refused =
@@ -65,6 +99,9 @@ pub(super) fn parse(text: &str) -> Result<Request, Refused> {
     if !CLIENT_OPS.contains(&op.as_str()) {
         let message = format!("`op` is one of {}", CLIENT_OPS.join(", "));
         return Err(refused(ErrorCode::UnknownOp, message, &reference));
+    }
+    if op == COMMAND {
+        return command(text, reference);
     }
     let frame: ClientFrame = serde_json::from_str(text)
         .map_err(|error| refused(ErrorCode::InvalidFrame, echo::parse_error(&error), &reference))?;
@@ -118,6 +155,9 @@ mod tests {
         check(r#"{"op":"shout","ref":"1"}"#, ErrorCode::UnknownOp, Some("1"));
         check(r#"{"ref":"2"}"#, ErrorCode::UnknownOp, Some("2"));
         check(r#"{"op":"subscribe","ref":"3"}"#, ErrorCode::InvalidFrame, Some("3"));
+        check(r#"{"op":"command","project":"p","ref":"4"}"#, ErrorCode::InvalidFrame, Some("4"));
+        check(r#"{"op":"command","project":"p","command":{"type":"A"},"ref":"5"}"#, ErrorCode::InvalidField, Some("5"));
+        check(r#"{"op":"command","project":"/","command":{"type":"a"}}"#, ErrorCode::InvalidProject, None);
         check(r#"{"op":"subscribe","project":"../x"}"#, ErrorCode::InvalidProject, None);
         check(r#"{"op":"subscribe","project":"p","after":"yesterday"}"#, ErrorCode::InvalidPosition, None);
         let words = vec!["\"w\""; 101].join(",");

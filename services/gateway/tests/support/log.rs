@@ -28,7 +28,14 @@ impl Writer {
     pub(crate) async fn append(&mut self, events: Vec<wire::Event>) -> Position {
         let count = u32::try_from(events.len()).expect("few");
         let payload = wire::Batch { events }.encode_to_vec().into();
-        let batch = AppendBatch { payload, count, ids: Vec::new(), producers: Vec::new(), deletions: Vec::new() };
+        let batch = AppendBatch {
+            payload,
+            count,
+            ids: Vec::new(),
+            producers: Vec::new(),
+            deletions: Vec::new(),
+            guards: Vec::new(),
+        };
         self.number += 1;
         loop {
             match self.call(Some(batch.clone())).await {

@@ -122,6 +122,18 @@ impl Index for Store {
         self.memory.presences()
     }
 
+    fn registry(&self) -> Arc<dyn tidings_broker::registry::Registry> {
+        self.memory.registry()
+    }
+
+    fn inboxes(&self) -> Arc<dyn tidings_broker::inbox::Inboxes> {
+        self.memory.inboxes()
+    }
+
+    fn bookmarks(&self) -> Arc<dyn tidings_broker::bookmark::Bookmarks> {
+        self.memory.bookmarks()
+    }
+
     fn quotas(&self) -> Arc<dyn Quotas> {
         self.memory.quotas()
     }

@@ -41,6 +41,8 @@ pub(super) struct Command {
     pub session: Option<String>,
     /// The lease under which it was taken.
     pub lease: u64,
+    /// It only tells something: nobody waits for an answer.
+    pub is_notice: bool,
     /// All of it, as one line of JSON.
     pub line: String,
     /// When an answer is of no use any more.
@@ -57,6 +59,7 @@ impl Command {
             kind: text("type")?,
             session: text("session"),
             lease: value.get("lease").and_then(Value::as_u64)?,
+            is_notice: value.get("notice").and_then(Value::as_bool).unwrap_or(false),
             line: value.to_string(),
             deadline_ms: deadline.and_then(|ms| u64::try_from(ms).ok()),
             data: value.get("data").cloned().unwrap_or_default(),

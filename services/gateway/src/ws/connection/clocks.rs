@@ -1,4 +1,4 @@
-//! What a connection knows of time: when it was last heard, pinged, told its place, and since when its socket takes nothing.
+//! What a connection knows of time: when it was last heard, pinged, and since when its socket takes nothing.
 
 use std::time::Duration;
 
@@ -6,9 +6,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// How often a connection looks at its clocks.
 const TICK: Duration = Duration::from_secs(2);
-
-/// How often a filtered viewer is told where its cursor is.
-const AT_EVERY: Duration = Duration::from_secs(4);
 
 /// A connection's clocks.
 pub(super) struct Clocks {
@@ -19,7 +16,6 @@ pub(super) struct Clocks {
     /// When the peer last sent anything.
     pub heard_at: Instant,
     pinged_at: Instant,
-    at_told: Instant,
     /// Since when the socket takes nothing.
     pub blocked_since: Option<Instant>,
 }
@@ -29,7 +25,7 @@ impl Clocks {
     pub(super) fn new(now: Instant, ping_every: Duration, stalled_after: Duration) -> Clocks {
         let mut tick = tokio::time::interval_at(now + TICK, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Clocks { tick, ping_every, stalled_after, heard_at: now, pinged_at: now, at_told: now, blocked_since: None }
+        Clocks { tick, ping_every, stalled_after, heard_at: now, pinged_at: now, blocked_since: None }
     }
 
     /// Nothing could be written for too long.
@@ -46,14 +42,10 @@ impl Clocks {
     pub(super) fn ping_is_due(&mut self, now: Instant) -> bool {
         is_due(&mut self.pinged_at, self.ping_every, now)
     }
-
-    /// Whether to tell viewers where their cursors are now; true counts as done.
-    pub(super) fn at_is_due(&mut self, now: Instant) -> bool {
-        is_due(&mut self.at_told, AT_EVERY, now)
-    }
 }
 
-fn is_due(last: &mut Instant, every: Duration, now: Instant) -> bool {
+/// Whether something that was done last then is to be done now; true counts as done.
+pub(crate) fn is_due(last: &mut Instant, every: Duration, now: Instant) -> bool {
     let due = now.duration_since(*last) >= every;
     if due {
         *last = now;

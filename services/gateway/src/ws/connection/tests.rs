@@ -15,6 +15,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::Gateway;
+use crate::ws::native::Native;
+use crate::ws::parts;
 use log::{Writer, event};
 
 #[path = "../../../tests/support/log.rs"]
@@ -41,23 +43,14 @@ fn gateway_for(broker: &MemoryBroker, rights: Rights) -> Gateway {
     .expect("a fresh registry")
 }
 
-fn connection<S: AsyncRead + AsyncWrite + Unpin>(gateway: &Gateway, socket: S) -> Connection<S> {
+fn connection<S: AsyncRead + AsyncWrite + Unpin>(gateway: &Gateway, socket: S) -> Connection<S, Native> {
     let shared = &gateway.shared;
-    Connection::new(Parts {
-        socket,
-        input: BytesMut::new(),
-        deflate: false,
-        hub: shared.hub.clone(),
-        presence: shared.presence.clone(),
-        registered: shared.register(Arc::new(Wake::default()), Grant::open("v-1"), &[]),
-        messages: shared.limits.messages(),
-        metrics: shared.metrics.clone(),
-        accepted: None,
-        traces: shared.traces.clone(),
-        message_bytes_max: shared.settings.message_bytes_max,
-        ping_every: shared.settings.ping_every,
-        stalled_after: shared.settings.stalled_after,
-    })
+    let wake = Arc::new(Wake::default());
+    let registered = shared.register(wake.clone(), Grant::open("v-1"), &[]);
+    let ping_every = shared.settings.ping_every;
+    let asking = crate::commands::Asking::new(shared.commands.clone(), crate::limits::Caller::new("at:test"));
+    let native = Native::new(shared.hub.clone(), shared.presence.clone(), wake, false, ping_every, asking);
+    Connection::new(parts(shared, registered, socket, BytesMut::new(), None), native)
 }
 
 /// A client's short frame, masked with zeros.
@@ -90,7 +83,7 @@ async fn nothing_follows_the_close_frame() {
     let gateway = gateway(&MemoryBroker::new());
     let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
     let served = tokio::spawn(connection(&gateway, ours));
-    gateway.shared.connections.drain(Duration::from_secs(1));
+    gateway.shared.connections.drain(gateway.shared.settings.pace).await;
     let talk = async {
         while heard(&mut theirs).await.expect("a close first").0 != CLOSE {}
         let late = [
@@ -217,7 +210,7 @@ async fn ends_unread(gateway: &Gateway, grant: Grant, happens: impl AsyncFnOnce(
     // Room for a part of the greeting.
     let (ours, mut theirs) = tokio::io::duplex(16);
     let mut unread = connection(gateway, ours);
-    unread.registered = gateway.shared.register(Arc::new(Wake::default()), grant, &[&project()]);
+    unread.line.registered = gateway.shared.register(Arc::new(Wake::default()), grant, &[&project()]);
     let served = tokio::spawn(unread);
     theirs.write_all(&masked(TEXT, br#"{"op":"subscribe","project":"demo"}"#)).await.expect("it reads");
     // Twice the next tick: what the client said is done by then.
@@ -235,7 +228,7 @@ fn project() -> tidings_protocol::project::Project {
 #[tokio::test(start_paused = true)]
 async fn who_takes_nothing_ends_with_its_gateway() {
     let gateway = gateway(&MemoryBroker::new());
-    let drain = async || gateway.shared.connections.drain(Duration::from_secs(1));
+    let drain = async || gateway.shared.connections.drain(gateway.shared.settings.pace).await;
     ends_unread(&gateway, Grant::open("v-1"), drain).await;
 }
 
@@ -297,7 +290,7 @@ impl AsyncWrite for Gated {
 }
 
 /// Polls a connection for a while: whatever it waits for meanwhile comes.
-async fn poll_for(connection: &mut Connection<Gated>, time: Duration) {
+async fn poll_for(connection: &mut Connection<Gated, Native>, time: Duration) {
     let over = tokio::time::timeout(time, poll_fn(|cx| Pin::new(&mut *connection).poll(cx))).await;
     assert!(over.is_err(), "it goes on: {over:?}");
 }

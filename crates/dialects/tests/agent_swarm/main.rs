@@ -1,0 +1,7 @@
+//! Agent Swarm's messages and bodies: golden files, byte for byte, and the JSON types that its tables name.
+
+mod messages;
+mod properties;
+mod rest;
+mod story;
+mod wire_types;

@@ -1,0 +1,94 @@
+//! What runners are asked: to begin a build, to stop one, to do it again.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use serde_json::json;
+use tidings_dialects::Command;
+use tidings_dialects::agent_swarm::orchestrate::{self, Orchestrate};
+use tidings_dialects::agent_swarm::refusals::Refusal;
+use tidings_dialects::agent_swarm::{Target, rest};
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::grant::{Grant, Scope};
+use tidings_protocol::project::Project;
+
+use super::super::{desk, now_ms};
+use super::Swarm;
+use super::answers::{Failure, json as json_answer};
+use super::lookup::{Found, find};
+use crate::shared::Shared;
+
+/// `POST /projects/{id}/stop`.
+pub(super) async fn stop(
+    State(swarm): State<Arc<Swarm>>,
+    Extension(grant): Extension<Grant>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let (found, session) = build(&swarm.shared, &grant, &id).await?;
+    ask(&swarm.shared, &found, &orchestrate::control("session.stop", &session)).await.map_err(refusal)?;
+    Ok(json_answer(rest::message("Project stop requested")))
+}
+
+/// `POST /projects/{id}/restart`: by the runner that has it, else by any.
+pub(super) async fn restart(
+    State(swarm): State<Arc<Swarm>>,
+    Extension(grant): Extension<Grant>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let (found, session) = build(&swarm.shared, &grant, &id).await?;
+    let command = orchestrate::control("session.restart", &session);
+    let mut asked = ask(&swarm.shared, &found, &command).await;
+    if asked.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::NoRunner.as_str()) {
+        let anybody = Command { session: None, data: json!({"session": session}), ..command };
+        asked = ask(&swarm.shared, &found, &anybody).await;
+    }
+    asked.map_err(refusal)?;
+    Ok(json_answer(rest::message("Project restart requested")))
+}
+
+/// `POST /orchestrate`.
+pub(super) async fn orchestrate(
+    State(swarm): State<Arc<Swarm>>,
+    Extension(grant): Extension<Grant>,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let wanted = Orchestrate::parse(&body)?;
+    let project = home(&swarm, &grant)?;
+    let session = orchestrate::session_id(&ulid::Ulid::new().to_string());
+    let target = Target { project, session: Some(session.clone()) };
+    let found = find(&swarm.shared, &grant, &target.id(), Scope::Command).await?;
+    ask(&swarm.shared, &found, &wanted.command(&session)).await.map_err(refusal)?;
+    Ok((StatusCode::CREATED, json_answer(wanted.created(&target, now_ms()))).into_response())
+}
+
+/// The project that new builds belong to: the one of the settings, else the one that the credential is for.
+fn home(swarm: &Swarm, grant: &Grant) -> Result<Project, Failure> {
+    let only = || match grant.named(Scope::Command).as_deref() {
+        Some([project]) => Some(project.clone()),
+        _ => None,
+    };
+    let detail = "No project is set for new builds, and the credential is not for one alone";
+    let nowhere = || Refusal::Other { status: 503, detail: detail.into() }.into();
+    swarm.home.clone().or_else(only).ok_or_else(nowhere)
+}
+
+/// A build and its session.
+async fn build(shared: &Shared, grant: &Grant, id: &str) -> Result<(Found, String), Failure> {
+    let found = find(shared, grant, id, Scope::Command).await?.born()?;
+    let session = found.see().await?.build().session.to_owned();
+    if session.is_empty() { Err(Refusal::not_found("Build").into()) } else { Ok((found, session)) }
+}
+
+/// Puts a command; what becomes of it comes as events.
+async fn ask(shared: &Shared, found: &Found, command: &Command) -> Result<(), desk::Refusal> {
+    shared.desk.ask(&found.target.project, &found.grant, command).await.map(drop)
+}
+
+fn refusal(refusal: desk::Refusal) -> Failure {
+    let code = ErrorCode::parse(refusal.code).unwrap_or(ErrorCode::Internal);
+    Refusal::from_code(code, refusal.message, None).into()
+}

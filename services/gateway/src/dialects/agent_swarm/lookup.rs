@@ -1,0 +1,169 @@
+//! Looking for what a `project_id` names, by who may see it.
+
+use std::cmp::Reverse;
+
+use axum::response::Response;
+use http::HeaderMap;
+use serde_json::Value;
+use tidings_dialects::agent_swarm::Target;
+use tidings_dialects::agent_swarm::build::Build;
+use tidings_dialects::agent_swarm::orchestrate;
+use tidings_dialects::agent_swarm::refusals::Refusal;
+use tidings_dialects::agent_swarm::rest::Shown;
+use tidings_log::hub::TopicHandle;
+use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::fold;
+use tidings_protocol::grant::{Grant, Scope};
+use tidings_protocol::project::Project;
+use tidings_runtime::http::problem::Refused;
+
+use super::super::now_ms;
+use super::answers::{Basis, Failure};
+use crate::http::params;
+use crate::shared::Shared;
+
+/// Something that is there, for who may see it.
+pub(super) struct Found {
+    pub(super) target: Target,
+    pub(super) grant: Grant,
+    pub(super) topic: TopicHandle,
+}
+
+/// A build as it stands.
+pub(super) struct Seen {
+    pub(super) basis: Basis,
+    id: String,
+    /// The session; null: nothing has begun.
+    session: Value,
+    name: String,
+    updated_ms: u64,
+}
+
+/// Finds what a `project_id` names. It need not have been written to.
+///
+/// # Errors
+/// It can name nothing; nobody may do this there by that grant.
+pub(super) async fn find(shared: &Shared, grant: &Grant, id: &str, scope: Scope) -> Result<Found, Failure> {
+    let target = Target::parse(id).ok_or_else(|| Refusal::not_found("Project"))?;
+    let grant = if shared.rights.is_open() {
+        grant.clone()
+    } else {
+        let authorized = shared.rights.authorize(grant, &target.project, scope).await;
+        authorized.map_err(|refusal| forbidden(Refused::from(refusal)))?
+    };
+    let topic = shared.topic(&target.project)?;
+    params::started(&topic).await?;
+    Ok(Found { target, grant, topic })
+}
+
+/// Their words for a right that is not there.
+fn forbidden(refused: Refused) -> Failure {
+    if refused.problem().code != ErrorCode::Forbidden.as_str() {
+        return refused.into();
+    }
+    Refusal::from_code(ErrorCode::Forbidden, "Not authorized to access this project", None).into()
+}
+
+impl Found {
+    /// What an answer depends on now.
+    pub(super) fn basis(&self) -> Basis {
+        Basis { position: self.topic.view().position() }
+    }
+
+    /// What a client gets that has the present answer already.
+    pub(super) fn unchanged(&self, headers: &HeaderMap) -> Option<Response> {
+        self.basis().unchanged(headers)
+    }
+
+    /// Refuses what is not there.
+    ///
+    /// # Errors
+    /// Nobody has written to the project.
+    pub(super) fn born(self) -> Result<Found, Failure> {
+        let is_born = self.topic.view().head().is_born();
+        if is_born || self.is_awaited() { Ok(self) } else { Err(Refusal::not_found("Project").into()) }
+    }
+
+    /// Whether it is a session that somebody has asked for, and that may begin yet.
+    fn is_awaited(&self) -> bool {
+        self.target.session.as_ref().is_some_and(|session| orchestrate::is_awaited(session, now_ms()))
+    }
+
+    /// Refuses a session that nobody knows, for whom nothing was found.
+    ///
+    /// # Errors
+    /// It is not known, or gone for long; the store is away.
+    pub(super) async fn known(&self) -> Result<(), Failure> {
+        let state = params::within(self.topic.state_at_head()).await?;
+        let known = Seen::of(&self.target, &state, self.may_begin());
+        known.map(drop).ok_or_else(|| Refusal::not_found("Project").into())
+    }
+
+    fn may_begin(&self) -> bool {
+        self.target.session.is_none() || self.is_awaited()
+    }
+
+    /// How it stands.
+    ///
+    /// # Errors
+    /// It is a session that is not known, or gone for long; the store is away.
+    pub(super) async fn see(&self) -> Result<Seen, Failure> {
+        let state = params::within(self.topic.state_at_head()).await?;
+        Seen::of(&self.target, &state, self.may_begin()).ok_or_else(|| Refusal::not_found("Project").into())
+    }
+}
+
+impl Seen {
+    /// What a target is in this state; none: there is no such session, and none `may_begin`.
+    pub(super) fn of(target: &Target, state: &fold::State, may_begin: bool) -> Option<Seen> {
+        let rows = sessions(state);
+        let id = target.id();
+        let basis = Basis { position: state.position() };
+        match Build::listed(&rows, target.session.as_deref()) {
+            Some(row) => Some(Seen { basis, id, ..Seen::of_row(state, &row) }),
+            None if may_begin => {
+                let updated_ms = state.position().ms();
+                Some(Seen { basis, id, session: Value::Null, name: String::new(), updated_ms })
+            }
+            None => None,
+        }
+    }
+
+    /// Every session of a project, the newest first.
+    pub(super) fn all(project: &Project, state: &fold::State) -> Vec<Seen> {
+        let rows = sessions(state);
+        let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut all: Vec<_> = rows.iter().map(|value| Seen::of_row(state, &Build::of_row(value))).collect();
+        for seen in &mut all {
+            seen.id = Target { project: project.clone(), session: Some(seen.name.clone()) }.id();
+        }
+        all.sort_by_cached_key(|seen| Reverse((seen.build().started_ms(), seen.name.clone())));
+        all
+    }
+
+    /// A session of a list, with all that there is of it.
+    fn of_row(state: &fold::State, row: &Build<'_>) -> Seen {
+        let whole = row.is_live().then(|| state.session_json(row.session)).flatten();
+        let session = whole.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_else(|| row.value.clone());
+        Seen {
+            id: String::new(),
+            basis: Basis { position: state.position() },
+            session,
+            name: row.session.to_owned(),
+            updated_ms: row.value["last_ms"].as_u64().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn build(&self) -> Build<'_> {
+        Build { session: &self.name, value: &self.session }
+    }
+
+    pub(super) fn shown(&self) -> Shown<'_> {
+        Shown { id: &self.id, build: self.build(), updated_ms: self.updated_ms }
+    }
+}
+
+/// The sessions of a project, live and gone, as they are listed.
+fn sessions(state: &fold::State) -> Value {
+    serde_json::from_slice(&state.sessions_json()).expect("a list of sessions is JSON")
+}

@@ -1,0 +1,172 @@
+// A front end of AgentCraft in a real browser, from its first message to its last: every message type with every field, and
+// a gateway that goes in the middle. The test that starts this also starts the services.
+//
+// TIDINGS_URL: where front ends go, over all gateways. TIDINGS_INGEST: where runners post. TIDINGS_PROJECT: the dialect's.
+// It prints `lose it` when the gateway that it is connected to may be killed, and `done` when all is well.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { launch } from "../harness.mjs";
+import { FIELDS, faults } from "./fields.mjs";
+
+const { TIDINGS_URL, TIDINGS_INGEST, TIDINGS_PROJECT } = process.env;
+/** A bound for broken code, not a measure; longer than the server's silence before a ping. */
+const PATIENCE_MS = 60_000;
+/** Statuses that are posted around the kill, and the pause between them. */
+const STEPS = 120;
+const STEP_MS = 50;
+/** After a kill a client may be told again what it was told in the last second, or while that was being written down. */
+const REPEATED_MAX = (2_000 / STEP_MS) * 1;
+
+const heard = [];
+let wake = () => {};
+
+async function until(what, holds) {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const found = holds();
+    if (found) return found;
+    assert.ok(Date.now() < deadline, `not within ${PATIENCE_MS} ms: ${what}\n${heard.slice(-5).map((said) => said.text).join("\n")}`);
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, 1000);
+      wake = () => (clearTimeout(timer), resolve());
+    });
+  }
+}
+
+const messages = (type) => heard.filter((said) => said.message?.type === type).map((said) => said.message);
+const hears = (type, matches = () => true) => until(type, () => messages(type).find(matches));
+
+const session = "session_abc123";
+async function post(...events) {
+  const answer = await fetch(`${TIDINGS_INGEST}/v1/projects/${TIDINGS_PROJECT}/events`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(events),
+  });
+  assert.equal(answer.status, 200, await answer.clone().text());
+}
+const event = (type, data, agent, of = session) => ({ type, session: of, ...(agent && { agent }), data });
+const working = (step, agent = "agent-tech") =>
+  event("agent.status", {
+    name: "Technical Integration Specialist", status: "processing", progress: Math.min(100, step), message: `step ${step}`,
+    task: "Analyzing webhooks", task_id: "task-7", estimated_completion: 30,
+  }, agent);
+
+async function rest(path, options) {
+  const answer = await fetch(`${TIDINGS_URL}${path}`, options);
+  assert.equal(answer.status, 200, path);
+  return answer.json();
+}
+
+const page = createServer(async (request, answer) => {
+  answer.setHeader("content-type", request.url === "/hook.js" ? "text/javascript" : "text/html");
+  const hook = new URL("hook.js", import.meta.url);
+  answer.end(request.url === "/hook.js" ? await readFile(hook) : '<!doctype html><script src="hook.js"></script>');
+});
+await new Promise((resolve) => page.listen(0, "127.0.0.1", resolve));
+const browser = await launch();
+const tab = await browser.newPage();
+tab.on("pageerror", (error) => { console.error(error); process.exit(1); });
+await tab.exposeFunction("heard", (what, text) => {
+  heard.push({ what, text, message: what === "message" ? JSON.parse(text) : undefined });
+  wake();
+});
+await tab.goto(`http://127.0.0.1:${page.address().port}/`);
+const clientId = `client_${Date.now()}_k3f9a7c2m`;
+await tab.evaluate(([base, id]) => { window.startTracking(base, id); }, [TIDINGS_URL.replace("http", "ws"), clientId]);
+const say = (message) => tab.evaluate((said) => window.tracking.send(said), message);
+
+// A crew begins; the client asks.
+await hears("active_sessions");
+await post(
+  event("session.started", { title: "How do I fix webhook errors?" }),
+  event("agent.started", { name: "Technical Integration Specialist" }, "agent-tech"),
+  event("agent.started", { name: "Security Specialist" }, "agent-guard"),
+  event("session.progress", { progress: 10, phase: "processing" }),
+  event("log", { level: "info", message: "Starting webhook analysis" }, "agent-tech"),
+  event("output", { content: "The signature is computed twice.", kind: "finding" }, "agent-tech"),
+  working(0),
+  event("agent.collaboration", {
+    primary: "Technical Integration Specialist", secondary: "Security Specialist", kind: "handoff",
+    reason: "Requires security expertise",
+  }),
+);
+await hears("agent_collaboration");
+await hears("active_sessions", (message) => message.data.sessions[0]?.agents_active === 0 || message.data.total_sessions === 1);
+await say({ type: "get_session_state", session_id: session });
+await hears("session_state", (message) => message.state.crew_output.length === 1);
+await say({ type: "get_session_logs", session_id: session });
+assert.equal((await hears("session_logs")).logs[0].agent, "Technical Integration Specialist");
+await say({ type: "get_session_state", session_id: "nobody" });
+await hears("session_not_found", (message) => message.session_id === "nobody");
+await say({ type: "ping" });
+await say({ type: "get_session_state" });
+
+// Log streaming, for who asked for it and while it is asked for.
+const seen = (message) => event("agent.status", { name: "Security Specialist", status: "idle", progress: 0, message }, "agent-guard");
+await post(event("log", { level: "info", message: "before" }), seen("before"));
+await hears("agent_status", (message) => message.message === "before");
+await say({ type: "start_log_streaming", session_id: session });
+assert.equal((await hears("log_streaming_started")).session_id, session);
+await post(event("log", { level: "warning", message: "Agent is thinking" }, "agent-tech"));
+await hears("crewai_log", (message) => message.log.raw_message === "Agent is thinking");
+await say({ type: "stop_log_streaming" });
+await hears("log_streaming_stopped");
+await post(event("log", { level: "info", message: "after" }), seen("after"), working(1));
+await hears("agent_status", (message) => message.message === "after");
+assert.deepEqual(messages("crewai_log").map((message) => message.log.raw_message), ["Agent is thinking"]);
+
+// Its REST routes, on whichever gateway.
+const stats = await rest("/api/ws/stats");
+assert.equal(stats.success, true);
+assert.equal(stats.stats.active_connections, 1, JSON.stringify(stats));
+assert.equal(stats.stats.connections[0].client_id, clientId);
+assert.equal(typeof stats.stats.connections[0].connected_at, "number");
+assert.equal(typeof stats.stats.connections[0].message_count, "number");
+assert.equal(typeof stats.stats.total_messages_sent, "number");
+assert.equal(stats.realtime_sessions.total_sessions, 1);
+assert.equal((await rest(`/api/ws/sessions/${session}/state`)).state.query, "How do I fix webhook errors?");
+const logs = await rest(`/api/ws/sessions/${session}/logs`);
+assert.deepEqual([logs.success, logs.total_logs, logs.logs.length], [true, 4, 4]);
+assert.deepEqual(await rest("/api/ws/sessions/nobody/state"), { success: false, error: "Session not found", session_id: "nobody" });
+assert.equal((await rest("/api/efficiency/health-check")).overall_status, "healthy");
+const broadcast = { method: "POST", headers: { "content-type": "application/json" }, body: '{"type":"ping","timestamp":1.5,"all":true}' };
+assert.deepEqual(await rest("/api/ws/broadcast", broadcast), { success: true, message: "Broadcast sent" });
+await hears("ping", (message) => message.all);
+
+// Its gateway goes while an agent works.
+await hears("ping", (message) => !message.all);
+console.log("lose it");
+for (let step = 2; step < STEPS; step += 1) {
+  await post(working(step));
+  await new Promise((resolve) => setTimeout(resolve, STEP_MS));
+}
+await until("the connection is lost and comes back", () => heard.findLast((said) => said.what !== "message")?.what === "open" && heard.some((said) => said.what === "close"));
+await hears("agent_status", (message) => message.message === `step ${STEPS - 1}`);
+const steps = messages("agent_status").filter((message) => message.message.startsWith("step ")).map((message) => Number(message.message.slice(5)));
+assert.deepEqual([...new Set(steps)].sort((a, b) => a - b), [...Array(STEPS).keys()], "a status is missing");
+const back = steps.findIndex((step, index) => index > 0 && step !== steps[index - 1] + 1);
+const repeated = steps.length - STEPS;
+assert.ok(repeated <= REPEATED_MAX, `${repeated} were told again`);
+if (back > 0) assert.deepEqual(steps.slice(back), [...Array(STEPS - steps[back]).keys()].map((step) => step + steps[back]));
+
+// The ends.
+await post(event("session.started", { title: "another" }, undefined, "session_2"), event("session.failed", { error: "no tokens" }, undefined, "session_2"));
+await hears("session_error");
+await post(event("agent.finished", { outcome: "success" }, "agent-tech"), event("session.completed", { result: "Rotate the secret." }));
+await hears("session_completed");
+await hears("active_sessions", (message) => message.data.total_sessions === 0 && messages("session_completed").length > 0);
+const shown = await tab.evaluate(() => ({ ...window.tracking, ws: undefined }));
+assert.equal(shown.agentStatuses["agent-tech"].status, "COMPLETED");
+assert.deepEqual(shown.activeSessions, []);
+assert.equal(shown.collaborations.length, 1);
+assert.equal(shown.connects, 2);
+
+const unseen = Object.keys(FIELDS).filter((type) => messages(type).length === 0);
+assert.deepEqual(unseen, [], "types that were never told");
+assert.deepEqual(heard.filter((said) => said.message).flatMap((said) => faults(said.message)), []);
+await browser.close();
+page.close();
+console.log(`done: ${heard.length} heard, ${repeated} told again`);
