@@ -12,7 +12,7 @@
 --          then count of producer steps; then index, producer, epoch, seq, may jump (1 or 0) of each;
 --          then count of sessions to delete; then index, session, positions before forks (each behind a comma) of each;
 --          session '': the whole project, whose deletion is put back, with the ends that it first stood behind;
---          then count of guards and the longest time of one, ms; then index, key, until, note of each;
+--          then count of guards, the longest time of one, ms, and the most there may be; then index, key, until, note of each;
 --          last, in a cluster, which fork may be called a move (L8): '?': ask before anything is written; else that from
 --          this incarnation, whose node gave up the slot and is a primary still. ''  where there is no cluster
 --
@@ -275,16 +275,27 @@ local deletions_from = steps_from + 5 * steps + 1
 local deletions = tonumber(ARGV[deletions_from])
 local guards_from = deletions_from + 3 * deletions + 1
 local guards_count, guard_ms_max = tonumber(ARGV[guards_from]), tonumber(ARGV[guards_from + 1])
-local guarded = {}
+local guarded, guards_kept = {}, 0
+if guards_count > 0 then guards_kept = redis.call('HLEN', guards) - redis.call('HEXISTS', guards, '.') end
 for i = 0, guards_count - 1 do
-  local from = guards_from + 2 + 4 * i
+  local from = guards_from + 3 + 4 * i
   local key = ARGV[from + 1]
-  local till, first = string.match(redis.call('HGET', guards, key) or '', '^(%d+) (%S+) ')
+  local value = redis.call('HGET', guards, key)
+  local till, first = string.match(value or '', '^(%d+) (%S+) ')
   if not till or tonumber(till) <= now or deleted(first) then first = guarded[key] end
   if first then
     refused[#refused + 1] = ARGV[from]
     refused[#refused + 1] = 'settled'
     refused[#refused + 1] = first
+  elseif not value then
+    -- Final answers to commands have room where others have none.
+    local most = tonumber(ARGV[guards_from + 2]) * (string.sub(key, 1, 2) == 'c:' and 10 or 1)
+    guards_kept = guards_kept + 1
+    if guards_kept > most then
+      refused[#refused + 1] = ARGV[from]
+      refused[#refused + 1] = 'guards_full'
+      refused[#refused + 1] = int(most)
+    end
   end
   guarded[key] = first or m[4]
 end
@@ -385,7 +396,7 @@ end
 if guards_count > 0 then
   local pairs_ = {}
   for i = 0, guards_count - 1 do
-    local from = guards_from + 2 + 4 * i
+    local from = guards_from + 3 + 4 * i
     local till = math.min(tonumber(ARGV[from + 2]), now + guard_ms_max)
     if till > now then
       pairs_[#pairs_ + 1] = ARGV[from + 1]

@@ -6,7 +6,7 @@
 --       script takes
 --
 -- The inbox is a hash. Items and runners are MessagePack:
---   `.` the books: numbers in the order of BOOKS; `i:<id>` an item, `b:<id>` its body; `n:<capability>` how many are open; `r:<runner>` a runner;
+--   `.` the books: numbers in the order of BOOKS; `i:<id>` an item, `b:<id>` its body; `n:<counter>` how many are open; `r:<runner>` a runner;
 --   `o:<session>\0<agent>` = 16 digits of when it was heard of, and the runner
 -- The order is a sorted set whose members, all of one score, are sorted by their bytes (numbers have 16 digits):
 --   `q\0c:<capability>\0<place>\0<id>`, `q\0r:<runner>\0<place>\0<id>` what waits; `h\0<runner>\0<id>` what a runner has
@@ -24,9 +24,9 @@ local split = torn(ARGV[3], inbox, order) or torn(ARGV[3], guards, KEYS[4])
 if split then return split end
 local now = clock(ARGV[2])
 
--- Puts and owners so far, how many there are of each, the last deadline ever put, when it was last used (about), and when
--- the index had the project last.
-local BOOKS = { 'puts', 'heard', 'owned', 'runners', 'open', 'waiting', 'horizon', 'used', 'entered' }
+-- Puts and owners so far, how many there are of each, the last deadline ever put, when it was last used (about), when the
+-- index had the project last, and commands that somebody waits for.
+local BOOKS = { 'puts', 'heard', 'owned', 'runners', 'open', 'waiting', 'horizon', 'used', 'entered', 'asked' }
 local books, books_before, is_there, wakes = {}, {}, false, false
 
 local function pad(number)
@@ -95,6 +95,15 @@ local function close(uses)
   if wakes then redis.pcall(ARGV[5], ARGV[4], '') end
 end
 
+-- Whether it holds nothing; then it may go.
+local function is_idle()
+  return books.open == 0 and books.runners == 0 and books.owned == 0
+end
+local function vanish()
+  redis.pcall('UNLINK', inbox, order)
+  is_there = false
+end
+
 local function load(field)
   local packed = redis.call('HGET', inbox, field)
   return packed and cmsgpack.unpack(packed) or nil
@@ -113,6 +122,15 @@ local function guard_of(key)
 end
 local function guard_key(id, item)
   return item and item.guard or 'c:' .. id
+end
+
+-- What an item counts with: alarms by the class of their guard, commands that are bound together.
+local function counter_of(item)
+  if item.guard then return '\1' .. string.match(item.guard, '^[^:]*') end
+  return item.bound ~= '' and not item.notice and '\2' or item.capability
+end
+local function is_asked(item)
+  return not item.guard and not item.notice
 end
 
 -- Where an item waits; nothing: it is an alarm.
@@ -150,10 +168,9 @@ local function drop(id, item)
   leave_queue(id, item)
   remove('d\0' .. pad(item.deadline) .. '\0' .. id, 'p\0' .. pad(item.deadline) .. '\0' .. id)
   redis.pcall('HDEL', inbox, 'i:' .. id, 'b:' .. id)
-  if redis.pcall('HINCRBY', inbox, 'n:' .. item.capability, -1) == 0 then
-    redis.pcall('HDEL', inbox, 'n:' .. item.capability)
-  end
-  books.open = books.open - 1
+  local counter = 'n:' .. counter_of(item)
+  if redis.pcall('HINCRBY', inbox, counter, -1) == 0 then redis.pcall('HDEL', inbox, counter) end
+  books.open, books.asked = books.open - 1, books.asked - (is_asked(item) and 1 or 0)
 end
 
 -- A runner's time is over: what it has not accepted waits again, unless it is bound to it. How many did.

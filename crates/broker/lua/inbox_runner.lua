@@ -48,13 +48,15 @@ open(false, false)
 if op == 'leave' then
   sweep(SWEPT_MAX)
   local runner = load('r:' .. ARGV[9])
-  if runner and runner.subject == ARGV[10] and now < runner.till then
+  local was_there = runner and runner.subject == ARGV[10] and now < runner.till
+  if was_there then
     remove('e\0' .. pad(runner.till) .. '\0' .. ARGV[9])
     runner.till = now
     save('r:' .. ARGV[9], runner)
     lapse(ARGV[9], runner)
   end
   close(true)
+  return was_there and 1 or 0
 elseif op == 'forget' then
   local i = 10
   while i <= #ARGV do

@@ -20,7 +20,8 @@ local function answer(word, beside)
 end
 
 local known = load('r:' .. name)
-local runner = { subject = subject, capabilities = table.concat(capabilities, '\n'), till = now + tonumber(ARGV[10]) }
+local ttl = tonumber(ARGV[10])
+local runner = { subject = subject, capabilities = table.concat(capabilities, '\n'), till = now + ttl, ttl = ttl }
 if known then
   if known.subject ~= subject then
     -- Somebody else's things are not his who comes next.
@@ -33,9 +34,8 @@ elseif books.runners >= tonumber(ARGV[14]) then
 else
   books.runners = books.runners + 1
 end
-if not known or known.till ~= runner.till or known.capabilities ~= runner.capabilities or known.subject ~= subject then
-  save('r:' .. name, runner)
-end
+local same = known and known.till == runner.till and known.ttl == ttl
+if not same or known.capabilities ~= runner.capabilities or known.subject ~= subject then save('r:' .. name, runner) end
 if known then
   remove('x\0' .. pad(known.till) .. '\0' .. name)
   if known.till ~= runner.till then remove('e\0' .. pad(known.till) .. '\0' .. name) end

@@ -11,16 +11,19 @@ use tidings_protocol::project::Project;
 
 use crate::{CallError, NothingWhy};
 
-/// Bookmarks of one project; beyond it one whose time is over goes, or one whose time ends soon.
+/// Bookmarks of one project; beyond it one without a place goes, else one whose time is over or ends soon.
 pub const BOOKMARKS_MAX: usize = 10_000;
 
 /// Longest name of a reader, in bytes.
-pub const READER_BYTES_MAX: usize = 192;
+pub const READER_BYTES_MAX: usize = 512;
+
+/// How long a bookmark is kept at most that has no place yet: whoever takes many under names of his own drives nobody out.
+pub const EMPTY_KEPT_MS: u64 = 60_000;
 
 /// Where readers' places are kept. Every call is one atomic step, and may be made again without harm.
 pub trait Bookmarks: Send + Sync + 'static {
     /// Takes a reader's bookmark for `holder`, who is nobody else's name: its place, if one was kept and its time is not
-    /// over. Dropped or [`CallError::Unknown`]: it may be taken; the next word of the holder before is refused then.
+    /// over. One without a place is kept for [`EMPTY_KEPT_MS`] at most. Dropped or [`CallError::Unknown`]: it may be taken; the next word of the holder before is refused then.
     ///
     /// # Panics
     /// For a name that is longer than [`READER_BYTES_MAX`].

@@ -35,6 +35,9 @@ pub const TAKEN_MAX: usize = 100;
 /// Longest name of a command, a runner, a session or whatever else has one here, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
+/// Commands may be open in one inbox, whatever they are for, so many times as one capability's ([`Put::open_max`]).
+pub const OPEN_IN_ALL: u32 = 4;
+
 /// What a runner gave back it does not get again for so long, in milliseconds: others come first.
 pub const REST_MS: u64 = 5_000;
 
@@ -70,14 +73,16 @@ pub trait Inboxes: Send + Sync + 'static {
     fn take(&self, project: Project, take: Take) -> BoxFuture<'_, Result<Here, CallError>>;
 
     /// A runner says that it goes: what it has leased and not accepted waits again; what it accepted is lost, as if it had
-    /// lapsed now.
-    fn leave(&self, project: Project, runner: String, subject: String) -> BoxFuture<'_, Result<(), CallError>>;
+    /// lapsed now. False: no runner of this name was there, or it is another subject's.
+    fn leave(&self, project: Project, runner: String, subject: String) -> BoxFuture<'_, Result<bool, CallError>>;
 
-    /// What a runner does with what is leased to it. One answer for each, in the order asked.
+    /// What a runner does with what is leased to it. One answer for each, in the order asked. `subject` is whose the runner
+    /// must be, or its leases are [`LeaseAnswer::Lost`]; a step that is done keeps the runner there as its last take did.
     fn answer(
         &self,
         project: Project,
         runner: String,
+        subject: String,
         steps: Vec<LeaseStep>,
     ) -> BoxFuture<'_, Result<Vec<LeaseAnswer>, CallError>>;
 
@@ -125,7 +130,9 @@ pub struct Put {
     pub kind: ItemKind,
     /// Milliseconds from now after which it is due.
     pub deadline_ms: u64,
-    /// Commands that may be open in this inbox, at most so many for the capability; of an alarm, alarms.
+    /// Commands that may be open in this inbox for its capability, and [`OPEN_IN_ALL`] times as many for all together. Those
+    /// that are bound to runners count as one capability, whatever theirs are; alarms by the class of their guard, which is
+    /// what stands before its colon, and beside all others; so do notices, by their capability.
     pub open_max: u32,
     /// Told to the runner, and back when it is due.
     pub body: Bytes,
@@ -335,7 +342,7 @@ pub enum LeaseAnswer {
         /// What was put.
         body: Bytes,
     },
-    /// The lease is not this runner's any more, or never was.
+    /// The lease is not this runner's any more, or never was; or the runner is another subject's.
     Lost,
     /// It is answered, or gone.
     Gone,
@@ -422,11 +429,17 @@ impl Inboxes for NoInboxes {
         NoInboxes::nothing()
     }
 
-    fn leave(&self, _: Project, _: String, _: String) -> BoxFuture<'_, Result<(), CallError>> {
+    fn leave(&self, _: Project, _: String, _: String) -> BoxFuture<'_, Result<bool, CallError>> {
         NoInboxes::nothing()
     }
 
-    fn answer(&self, _: Project, _: String, _: Vec<LeaseStep>) -> BoxFuture<'_, Result<Vec<LeaseAnswer>, CallError>> {
+    fn answer(
+        &self,
+        _: Project,
+        _: String,
+        _: String,
+        _: Vec<LeaseStep>,
+    ) -> BoxFuture<'_, Result<Vec<LeaseAnswer>, CallError>> {
         NoInboxes::nothing()
     }
 

@@ -409,6 +409,8 @@ pub enum RefusalWhy {
     /// It deletes a session, and as many as may be ([`tidings_protocol::head::TOMBSTONES_MAX`]) were deleted while their
     /// events are in the log. A deletion that is put back is never refused so.
     DeletionsFull,
+    /// It has a guard, and the project keeps as many as it may ([`limits::GUARDS_MAX`]).
+    GuardsFull,
 }
 
 /// Why a call got no answer of the script.

@@ -36,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) trim_bytes_max: u64,
     /// Longest time for which a guard is remembered.
     pub(crate) guard_ms_max: u64,
+    /// Guards that a project keeps; of final answers, [`FINAL_GUARDS`] times as many.
+    pub(crate) guards_max: u64,
 }
 
 impl Default for Limits {
@@ -49,12 +51,21 @@ impl Default for Limits {
             trim_entries_max: TRIM_ENTRIES_MAX,
             trim_bytes_max: TRIM_BYTES_MAX,
             guard_ms_max: GUARD_MS_MAX,
+            guards_max: GUARDS_MAX,
         }
     }
 }
 
 /// Longest time for which a guard is remembered, in milliseconds.
 pub const GUARD_MS_MAX: u64 = 8 * 24 * 60 * 60 * 1_000;
+
+/// Guards that a project keeps, those whose time is over included until they are swept. An event that would need one more is
+/// refused; one that is the final answer to a command only when there are [`FINAL_GUARDS`] times as many, so that decisions,
+/// which are kept for long, keep no command from being answered.
+pub const GUARDS_MAX: u64 = 50_000;
+
+/// See [`GUARDS_MAX`].
+pub const FINAL_GUARDS: u64 = 10;
 
 /// Longest note of a guard, in bytes.
 pub const GUARD_NOTE_BYTES_MAX: usize = 512;

@@ -247,7 +247,7 @@ impl RedisBroker {
             script = script.arg(index).arg(session).arg(was);
         }
         let guards = call.batch.as_ref().map_or(&[][..], |batch| &batch.guards);
-        script = script.arg(guards.len()).arg(limits.guard_ms_max);
+        script = script.arg(guards.len()).arg(limits.guard_ms_max).arg(limits.guards_max);
         for GuardStep { index, key, until_ms, note } in guards {
             script = script.arg(index).arg(key).arg(until_ms).arg(note);
         }

@@ -204,20 +204,19 @@ impl Topic {
         *self.heard_at.lock()
     }
 
-    /// A snapshot at exactly `at`, or for a newcomer a recent one that the ring links up with. Not to be called while a
-    /// [`Topic::view`] is held.
-    pub(crate) fn snapshot(&self, at: Position, newcomer: bool) -> Snapshotted {
+    /// A snapshot at exactly `at`, or one `near` it. Not to be called while a [`Topic::view`] is held.
+    pub(crate) fn snapshot(&self, at: Position, near: Near) -> Snapshotted {
         let made = self.snapshots.get_or_make(|kept| {
             let (position, state) = {
                 let machine = self.view();
                 if let Some(kept) = kept {
-                    let near = newcomer && kept.is_recent();
                     let position = kept.snapshot.position;
-                    if position == at || (near && machine.ring().place(position).is_some()) {
+                    let is_near = near.admits(position, at) && kept.is_recent();
+                    if position == at || (is_near && machine.ring().place(position).is_some()) {
                         return Ok(Made::Kept(kept.snapshot));
                     }
                 }
-                if machine.position() != at && !newcomer {
+                if machine.position() != at && near != Near::Anywhere {
                     return Err(Snapshotted::Moved);
                 }
                 let Some(state) = machine.state() else { return Err(Snapshotted::Cold) };
@@ -287,13 +286,29 @@ impl Topic {
     pub async fn snapshot_at_head(&self) -> Arc<Snapshot> {
         self.warm(|topic| {
             let at = topic.view().position();
-            match topic.snapshot(at, false) {
-                Snapshotted::Moved => topic.snapshot(at, true),
+            match topic.snapshot(at, Near::There) {
+                Snapshotted::Moved => topic.snapshot(at, Near::Anywhere),
                 other => other,
             }
             .here()
         })
         .await
+    }
+
+    /// A snapshot that knows all that the topic knew when it was asked for. All who ask within a quarter of a second share
+    /// one, and wait for so long at most. Waits while the store is away.
+    pub async fn shared_snapshot(&self) -> Arc<Snapshot> {
+        self.started().await;
+        let since = self.view().position();
+        loop {
+            let at = self.view().position();
+            match self.state_between(Some(since), at) {
+                Between::Here(snapshot) => return snapshot,
+                Between::Later(time) => tokio::time::sleep(time).await,
+                Between::Moved => tokio::task::yield_now().await,
+                Between::Cold => drop(self.state_at_head().await),
+            }
+        }
     }
 
     /// The fold at the head. Cheap to clone. Waits while the store is away.
@@ -330,6 +345,27 @@ impl Topic {
     pub(crate) fn shrink(&self, ring_bytes_max: usize) {
         self.machine.write().shrink(ring_bytes_max, HEARD_COLD);
         self.snapshots.forget();
+    }
+}
+
+/// Which snapshots will do for a reader at a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Near {
+    /// That of exactly there.
+    There,
+    /// Also a recent one of before, which the ring links up with.
+    Before,
+    /// Any recent one that the ring links up with, or one of the head.
+    Anywhere,
+}
+
+impl Near {
+    fn admits(self, position: Position, at: Position) -> bool {
+        match self {
+            Near::There => false,
+            Near::Before => position.n() <= at.n(),
+            Near::Anywhere => true,
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use crate::held::Held;
 use crate::hub::TopicHandle;
 use crate::metrics::Resumed;
 use crate::pages::{Meet, PageHeld};
-use crate::topic::Snapshotted;
 use crate::topic::machine::Machine;
+use crate::topic::{Near, Snapshotted};
 use crate::wake::Wake;
 
 mod attended;
@@ -73,7 +73,8 @@ impl Pull<'_> {
 pub struct Wants {
     /// Where its stream starts (behind this).
     pub at: Position,
-    /// It starts at the head and knows nothing yet, so a recent snapshot will do as well as one of this instant.
+    /// It starts at the head and knows nothing yet, so a recent snapshot will do as well as one of this instant; for a
+    /// reader that attends ([`Viewer::attend`]) one that leaves nothing out behind `at`.
     pub newcomer: bool,
     /// What to leave out.
     pub filter: Filter,
@@ -399,6 +400,9 @@ impl Viewer {
         self.cursor.told();
         if deletes_session(event) {
             self.cursor.session_deleted();
+            if self.attended.is_some() {
+                self.cursor.want_snapshot();
+            }
             self.topic.metrics().on_gap(GapCause::Deleted);
         }
     }
@@ -408,7 +412,9 @@ impl Viewer {
     }
 
     fn tell_gap(&mut self, gap: &Gap, pull: &mut Pull<'_>) {
-        if !self.set_aside(|| Aside::Gap(*gap), pull) {
+        if self.set_aside(|| Aside::Gap(*gap), pull) {
+            self.newcomer = false;
+        } else {
             let mut frame = Vec::new();
             pull.encoding.gap(self.topic.project(), gap, &mut frame);
             pull.push(frame.into(), 1);
@@ -418,7 +424,13 @@ impl Viewer {
     }
 
     fn tell_snapshot(&mut self, pull: &mut Pull<'_>) -> Step {
-        match self.topic.snapshot(self.cursor.at(), self.newcomer) {
+        let near = match (self.newcomer, &self.attended) {
+            (false, _) => Near::There,
+            (true, None) => Near::Anywhere,
+            // What a dialect makes of a snapshot does not say all that happened: nothing behind its place is left out.
+            (true, Some(_)) => Near::Before,
+        };
+        match self.topic.snapshot(self.cursor.at(), near) {
             Snapshotted::Here(snapshot) => {
                 self.newcomer = false;
                 if !self.set_aside(|| Aside::Snapshot(snapshot.clone()), pull) {
@@ -427,7 +439,11 @@ impl Viewer {
                 self.cursor.snapshot_told(snapshot.position);
                 Step::Moved
             }
-            Snapshotted::Moved => Step::Moved,
+            Snapshotted::Moved => {
+                // Then the stream comes first, and the snapshot at the head, where it is exact.
+                self.newcomer &= self.attended.is_none();
+                Step::Moved
+            }
             Snapshotted::Cold => Step::Idle,
         }
     }

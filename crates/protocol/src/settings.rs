@@ -32,6 +32,9 @@ pub struct Settings {
     /// What may be published in the project, over all keys and services.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
+    /// What becomes of commands.
+    #[serde(skip_serializing_if = "is_default")]
+    pub commands: Commands,
 }
 
 /// What the log keeps.
@@ -70,6 +73,25 @@ pub struct Acknowledgement {
     pub replicas: Option<u8>,
 }
 
+/// What becomes of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Commands {
+    /// Who gets the answers. Unset: the asker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Answers>,
+}
+
+/// Who gets the answers to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answers {
+    /// Who asked.
+    Asker,
+    /// All viewers of the project.
+    Everyone,
+}
+
 /// What may be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -106,6 +128,7 @@ impl Settings {
                 events_per_second: self.limits.events_per_second.or(other.limits.events_per_second),
                 bytes_per_second: self.limits.bytes_per_second.or(other.limits.bytes_per_second),
             },
+            commands: Commands { answers: self.commands.answers.or(other.commands.answers) },
         }
     }
 }

@@ -105,6 +105,11 @@ pub fn is_reserved(name: &str) -> bool {
     name == "session.lost" || name == "presence" || name.starts_with("presence.")
 }
 
+/// Whether an event of this type tells of a command: runners post it for one that they have, and nobody publishes it.
+pub fn is_of_commands(name: &str) -> bool {
+    name == "command" || name.starts_with("command.")
+}
+
 /// The member of data whose text lagging viewers may get joined, for types of the delta lane.
 pub fn joinable_member(name: &str) -> Option<&'static str> {
     match name {

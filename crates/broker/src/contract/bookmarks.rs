@@ -6,7 +6,7 @@ use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 
 use super::Subject;
-use crate::bookmark::{BOOKMARKS_MAX, Bookmarks};
+use crate::bookmark::{BOOKMARKS_MAX, Bookmarks, EMPTY_KEPT_MS};
 
 super::cases! {
     a_place_is_kept_for_a_while
@@ -14,6 +14,8 @@ super::cases! {
     a_bookmark_that_nobody_has_is_set_all_the_same
     bookmarks_are_apart_by_project_and_reader
     a_project_has_so_many_bookmarks
+    one_without_a_place_is_kept_for_a_minute
+    those_without_a_place_drive_nobody_out_who_has_one
     bookmarks_go_with_their_store
 }
 
@@ -93,6 +95,35 @@ async fn a_project_has_so_many_bookmarks(subject: &mut dyn Subject) {
     let free = futures_util::future::join_all(taken).await.into_iter().filter(|set| matches!(set, Ok(true))).count();
     assert!((1..BOOKMARKS_MAX / 2).contains(&free), "{free}");
     assert_eq!(take(&marks, "newest", "b").await, Some(place(2)), "the newest stays");
+}
+
+async fn one_without_a_place_is_kept_for_a_minute(subject: &mut dyn Subject) {
+    let (marks, start_ms) = (subject.broker().bookmarks(), subject.clock().now_ms());
+    assert!(set(&marks, "r", "a", 1).await);
+    assert_eq!(take(&marks, "s", "a").await, None);
+    subject.clock().set(start_ms + EMPTY_KEPT_MS - 1);
+    assert!(!set(&marks, "s", "b", 2).await);
+    subject.clock().set(start_ms + EMPTY_KEPT_MS);
+    assert!(set(&marks, "s", "b", 2).await);
+    assert_eq!(take(&marks, "r", "b").await, Some(place(1)), "the others stay");
+}
+
+async fn those_without_a_place_drive_nobody_out_who_has_one(subject: &mut dyn Subject) {
+    const WITH_PLACE: usize = 100;
+    let (marks, start_ms) = (subject.broker().bookmarks(), subject.clock().now_ms());
+    for index in 0..WITH_PLACE {
+        assert!(set(&marks, &format!("r{index}"), "a", 1).await);
+    }
+    // Their time ends before that of those who come.
+    subject.clock().set(start_ms + TTL_MS - EMPTY_KEPT_MS / 2);
+    let takes = (0..BOOKMARKS_MAX).map(|index| {
+        let marks = &marks;
+        async move { take(marks, &format!("hostile{index}"), "x").await }
+    });
+    futures_util::future::join_all(takes).await;
+    for index in 0..WITH_PLACE {
+        assert_eq!(take(&marks, &format!("r{index}"), "b").await, Some(place(1)), "r{index}");
+    }
 }
 
 async fn bookmarks_go_with_their_store(subject: &mut dyn Subject) {

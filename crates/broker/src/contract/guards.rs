@@ -4,7 +4,7 @@ use tidings_protocol::position::Position;
 
 use super::Subject;
 use super::writer::{Writer, fresh, named, plain, produced, project, refused};
-use crate::limits::GUARD_MS_MAX;
+use crate::limits::{GUARD_MS_MAX, GUARDS_MAX};
 use crate::{Answer, AppendBatch, AppendCall, GuardStep, Refusal, RefusalWhy};
 
 super::cases! {
@@ -15,6 +15,7 @@ super::cases! {
     nothing_is_kept_of_a_refused_batch
     a_guard_stands_until_its_time
     a_guard_stands_for_so_long_at_most
+    so_many_guards_are_kept_and_final_answers_beyond_them
     guards_stay_across_forks
     guards_go_with_their_project
     a_deletion_that_is_put_back_takes_the_guards_of_before
@@ -112,6 +113,26 @@ async fn a_guard_stands_for_so_long_at_most(subject: &mut dyn Subject) {
     assert_eq!(writer.append(batch()).await, settled(first));
     subject.clock().set(start_ms + GUARD_MS_MAX);
     writer.take(batch()).await;
+}
+
+async fn so_many_guards_are_kept_and_final_answers_beyond_them(subject: &mut dyn Subject) {
+    const STEP: u64 = 5_000;
+    let mut writer = Writer::join(subject.broker(), "p").await;
+    let start_ms = subject.clock().now_ms();
+    for part in 0..GUARDS_MAX / STEP {
+        let keys: Vec<String> = (0..STEP).map(|number| format!("a:{part}:{number}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        writer.take(guarded(subject, &keys)).await;
+    }
+    let full = |index| Refusal { index, why: RefusalWhy::GuardsFull };
+    assert_eq!(writer.append(guarded(subject, &["a:x", "c:1", "a:y"])).await, Answer::Refused(vec![full(0), full(2)]));
+    let last = writer.take(guarded(subject, &["c:1"])).await;
+    assert_eq!(writer.append(guarded(subject, &["c:1"])).await, settled(last));
+    subject.clock().set(start_ms + HOUR_MS);
+    writer.take(guarded(subject, &["a:0:0"])).await;
+    assert_eq!(writer.append(guarded(subject, &["a:x"])).await, Answer::Refused(vec![full(0)]), "until they are swept");
+    writer.broker.sweep(project("p"), u64::MAX / 4, u64::MAX / 4).await.expect("an answer");
+    writer.take(guarded(subject, &["a:x"])).await;
 }
 
 async fn guards_stay_across_forks(subject: &mut dyn Subject) {

@@ -8,7 +8,7 @@ use super::Subject;
 use super::writer::{Writer, plain, project};
 use crate::inbox::{
     BODY_BYTES_MAX, Due, Guarded, Here, Inboxes, ItemKind, KEPT_MS, Lapsed, LeaseAct, LeaseAnswer, LeaseStep, Leased,
-    OWNED_MAX, Owned, Put, PutAnswer, REST_MS, RUNNERS_MAX, Standing, TAKEN_MAX, Take,
+    OPEN_IN_ALL, OWNED_MAX, Owned, Put, PutAnswer, REST_MS, RUNNERS_MAX, Standing, TAKEN_MAX, Take,
 };
 use crate::{AppendBatch, GuardStep, index};
 
@@ -18,13 +18,15 @@ mod waking;
 
 use commands::{
     a_command_waits_for_a_runner_that_can, a_known_id_changes_nothing,
-    a_lease_is_accepted_extended_and_asked_for_by_its_own_runner, a_lease_that_ran_out_waits_again_in_its_old_place,
-    a_notice_leaves_without_an_answer, a_runner_takes_what_it_has_room_for,
-    a_take_finds_its_own_behind_what_waits_for_others, an_alarm_goes_off_unless_its_guard_stands,
+    a_lease_is_accepted_extended_and_asked_for_by_its_own_runner, a_lease_is_its_runners_and_its_subjects,
+    a_lease_that_ran_out_waits_again_in_its_old_place, a_notice_leaves_without_an_answer,
+    a_runner_takes_what_it_has_room_for, a_take_finds_its_own_behind_what_waits_for_others,
+    alarms_of_each_class_have_room_of_their_own, an_alarm_goes_off_unless_its_guard_stands,
     more_that_is_due_than_one_call_tells, names_and_bodies_are_bounded, notices_come_to_full_hands,
-    so_many_may_be_open_for_a_capability, what_is_answered_is_told_to_no_runner,
-    what_is_given_back_is_for_others_first, what_is_past_its_deadline_is_due_until_it_is_settled,
-    what_is_settled_is_gone, what_waits_is_taken_in_order_and_urgent_ones_first, without_a_runner_nothing_is_put,
+    so_many_may_be_open_for_a_capability, so_many_may_be_open_that_are_bound_and_in_all,
+    what_is_answered_is_told_to_no_runner, what_is_given_back_is_for_others_first,
+    what_is_past_its_deadline_is_due_until_it_is_settled, what_is_settled_is_gone,
+    what_waits_is_taken_in_order_and_urgent_ones_first, without_a_runner_nothing_is_put,
 };
 use runners::{
     a_command_goes_to_the_runner_of_its_session, a_runners_name_is_its_own, a_session_that_is_over_is_nobodys,
@@ -32,10 +34,11 @@ use runners::{
     so_many_runners_are_known, what_a_lapsed_runner_had_accepted_is_lost,
     what_a_lapsed_runner_had_not_accepted_waits_again, what_is_bound_to_a_lapsed_runner_is_lost,
     who_comes_back_has_what_it_had, who_leaves_has_lapsed, who_was_heard_of_longest_ago_is_forgotten_first,
+    who_works_is_there,
 };
 use waking::{
-    a_cleared_inbox_holds_nothing, an_inbox_that_was_left_is_empty, inboxes_are_listed_once_they_are_used,
-    who_watches_is_woken,
+    a_cleared_inbox_holds_nothing, an_inbox_of_which_nothing_came_is_not_kept, an_inbox_that_was_left_is_empty,
+    inboxes_are_listed_once_they_are_used, who_watches_is_woken,
 };
 
 super::cases! {
@@ -43,11 +46,14 @@ super::cases! {
     without_a_runner_nothing_is_put
     a_known_id_changes_nothing
     so_many_may_be_open_for_a_capability
+    so_many_may_be_open_that_are_bound_and_in_all
+    alarms_of_each_class_have_room_of_their_own
     what_waits_is_taken_in_order_and_urgent_ones_first
     a_runner_takes_what_it_has_room_for
     a_take_finds_its_own_behind_what_waits_for_others
     a_lease_that_ran_out_waits_again_in_its_old_place
     a_lease_is_accepted_extended_and_asked_for_by_its_own_runner
+    a_lease_is_its_runners_and_its_subjects
     what_is_given_back_is_for_others_first
     what_is_answered_is_told_to_no_runner
     what_is_settled_is_gone
@@ -62,6 +68,7 @@ super::cases! {
     what_a_lapsed_runner_had_accepted_is_lost
     what_a_lapsed_runner_had_not_accepted_waits_again
     who_leaves_has_lapsed
+    who_works_is_there
     who_comes_back_has_what_it_had
     a_command_goes_to_the_runner_of_its_session
     an_agents_runner_comes_before_its_sessions
@@ -72,6 +79,7 @@ super::cases! {
     who_watches_is_woken
     inboxes_are_listed_once_they_are_used
     a_cleared_inbox_holds_nothing
+    an_inbox_of_which_nothing_came_is_not_kept
     an_inbox_that_was_left_is_empty
 }
 
@@ -118,8 +126,12 @@ impl Inbox {
     }
 
     async fn step(&self, runner: &str, id: &str, lease: u64, act: LeaseAct) -> LeaseAnswer {
+        self.step_as(&format!("subject of {runner}"), runner, id, lease, act).await
+    }
+
+    async fn step_as(&self, subject: &str, runner: &str, id: &str, lease: u64, act: LeaseAct) -> LeaseAnswer {
         let step = LeaseStep { id: id.into(), lease, act };
-        self.0.answer(project("p"), runner.into(), vec![step]).await.expect("an answer").remove(0)
+        self.0.answer(project("p"), runner.into(), subject.into(), vec![step]).await.expect("an answer").remove(0)
     }
 
     async fn accept(&self, runner: &str, id: &str) {
@@ -149,8 +161,9 @@ impl Inbox {
         self.0.forget(project("p"), lapsed).await.expect("an answer");
     }
 
-    async fn leave(&self, runner: &str, subject: &str) {
-        self.0.leave(project("p"), runner.into(), subject.into()).await.expect("an answer");
+    /// Whether it was there.
+    async fn leave(&self, runner: &str, subject: &str) -> bool {
+        self.0.leave(project("p"), runner.into(), subject.into()).await.expect("an answer")
     }
 }
 

@@ -12,7 +12,7 @@ use tidings_protocol::wire;
 
 use super::data::{Guard, Kept, LogData, Writer};
 use super::producers::{Against, sequence};
-use crate::limits::Limits;
+use crate::limits::{FINAL_GUARDS, Limits};
 use crate::{Answer, AppendBatch, AppendCall, CallError, Heal, NothingWhy, Refusal, RefusalWhy, merge_refusals};
 
 impl LogData {
@@ -78,7 +78,7 @@ impl LogData {
         let log =
             Against { known: &self.producers, branch: self.branch, forked: !self.forks.is_empty(), last: self.last };
         let (mut others, mut producers) = sequence(&log, &batch.producers, limits);
-        others.extend(self.settled(now_ms, batch));
+        others.extend(self.settled(now_ms, batch, limits));
         let refusals = merge_refusals(self.seen(batch), others);
         if !refusals.is_empty() {
             return Ok((Answer::Refused(refusals), None));
@@ -189,11 +189,12 @@ impl LogData {
         seen.map(|(index, first)| Refusal { index, why: RefusalWhy::Duplicate(first) }).collect()
     }
 
-    /// Refusals by guards: somebody stands under the key, or comes before in the batch.
-    fn settled(&self, now_ms: u64, batch: &AppendBatch) -> Vec<Refusal> {
+    /// Refusals by guards: somebody stands under the key, or comes before in the batch; or there are as many as may be.
+    fn settled(&self, now_ms: u64, batch: &AppendBatch, limits: &Limits) -> Vec<Refusal> {
         let head = self.tombstones.iter().any(Tombstone::is_of_project).then(|| self.head(""));
         let mut firsts: HashMap<&str, Position> = HashMap::new();
         let mut refusals = Vec::new();
+        let mut kept = self.guards.len() as u64;
         for step in &batch.guards {
             let stands = self.guards.get(&step.key).filter(|guard| guard.until_ms > now_ms);
             let stands = stands.map(|guard| guard.position);
@@ -201,6 +202,13 @@ impl LogData {
             let first = stands.or_else(|| firsts.get(&*step.key).copied());
             if let Some(first) = first {
                 refusals.push(Refusal { index: step.index, why: RefusalWhy::Settled(first) });
+            } else if !self.guards.contains_key(&step.key) {
+                // Final answers to commands have room where others have none.
+                let share = if step.key.starts_with("c:") { FINAL_GUARDS } else { 1 };
+                kept += 1;
+                if kept > limits.guards_max * share {
+                    refusals.push(Refusal { index: step.index, why: RefusalWhy::GuardsFull });
+                }
             }
             firsts.insert(&step.key, first.unwrap_or(self.last));
         }

@@ -9,7 +9,7 @@ use tidings_protocol::project::Project;
 
 use super::MemoryBroker;
 use crate::CallError;
-use crate::bookmark::{BOOKMARKS_MAX, Bookmarks, READER_BYTES_MAX};
+use crate::bookmark::{BOOKMARKS_MAX, Bookmarks, EMPTY_KEPT_MS, READER_BYTES_MAX};
 
 /// By project and reader.
 #[derive(Debug, Default)]
@@ -40,8 +40,9 @@ impl BookmarkBooks {
         let (mark, answer) = mark(marks.get(&reader).filter(|mark| mark.until_ms > now_ms));
         if let Some(mark) = mark {
             if !marks.contains_key(&reader) && marks.len() >= BOOKMARKS_MAX {
-                let soonest = marks.iter().min_by_key(|(_, mark)| mark.until_ms).map(|(reader, _)| reader.clone());
-                marks.remove(&soonest.unwrap_or_default());
+                let first = marks.iter().min_by_key(|(_, mark)| (mark.at.is_some(), mark.until_ms));
+                let first = first.map(|(reader, _)| reader.clone());
+                marks.remove(&first.unwrap_or_default());
             }
             marks.insert(reader, mark);
         }
@@ -61,6 +62,7 @@ impl Bookmarks for MemoryBroker {
         let now_ms = self.0.clock.now_ms();
         let take = move |mark: Option<&Mark>| {
             let at = mark.and_then(|mark| mark.at);
+            let ttl_ms = at.map_or(ttl_ms.min(EMPTY_KEPT_MS), |_| ttl_ms);
             (Some(Mark { until_ms: now_ms.saturating_add(ttl_ms), holder, at }), at)
         };
         async move { Ok(self.0.bookmarks.change(project, now_ms, reader, take)) }.boxed()

@@ -32,10 +32,14 @@ pub(super) struct InboxBooks {
 enum Touch {
     /// It makes one, if there is none.
     Makes,
+    /// It does so, too; if nothing comes of it the inbox goes.
+    Puts,
     /// Somebody uses it.
     Uses,
     /// Somebody looks after it, which keeps it no longer than it would be kept.
     Tends,
+    /// The same, and it goes if it holds nothing.
+    Sweeps,
 }
 
 #[derive(Debug, Default)]
@@ -97,11 +101,15 @@ impl MemoryBroker {
             // Asking for an inbox that is not there must not cost memory.
             let mut nothing = Book::default();
             let book = match touch {
-                Touch::Makes => books.of(project, now_ms),
-                Touch::Uses | Touch::Tends => books.known(project, now_ms).unwrap_or(&mut nothing),
+                Touch::Makes | Touch::Puts => books.of(project, now_ms),
+                Touch::Uses | Touch::Tends | Touch::Sweeps => books.known(project, now_ms).unwrap_or(&mut nothing),
             };
             let answer = step(book, now_ms, &guards);
-            (answer, book.close(now_ms, touch != Touch::Tends))
+            let wakes = book.close(now_ms, !matches!(touch, Touch::Tends | Touch::Sweeps));
+            if matches!(touch, Touch::Puts | Touch::Sweeps) && book.is_idle() {
+                books.projects.remove(project);
+            }
+            (answer, wakes)
         };
         if wakes {
             self.0.inboxes.wake(project);
@@ -138,7 +146,7 @@ impl Inboxes for MemoryBroker {
     fn put(&self, project: Project, item: Put) -> BoxFuture<'_, Result<PutAnswer, CallError>> {
         async move {
             item.sound()?;
-            Ok(self.inbox_step(&project, Touch::Makes, |book, now_ms, guards| book.put(now_ms, item, guards)))
+            Ok(self.inbox_step(&project, Touch::Puts, |book, now_ms, guards| book.put(now_ms, item, guards)))
         }
         .boxed()
     }
@@ -151,10 +159,9 @@ impl Inboxes for MemoryBroker {
         .boxed()
     }
 
-    fn leave(&self, project: Project, runner: String, subject: String) -> BoxFuture<'_, Result<(), CallError>> {
+    fn leave(&self, project: Project, runner: String, subject: String) -> BoxFuture<'_, Result<bool, CallError>> {
         async move {
-            self.inbox_step(&project, Touch::Uses, |book, now_ms, _| book.leave(now_ms, &runner, &subject));
-            Ok(())
+            Ok(self.inbox_step(&project, Touch::Uses, |book, now_ms, _| book.leave(now_ms, &runner, &subject)))
         }
         .boxed()
     }
@@ -163,11 +170,13 @@ impl Inboxes for MemoryBroker {
         &self,
         project: Project,
         runner: String,
+        subject: String,
         steps: Vec<LeaseStep>,
     ) -> BoxFuture<'_, Result<Vec<LeaseAnswer>, CallError>> {
         async move {
+            let whose = (runner.as_str(), subject.as_str());
             Ok(self
-                .inbox_step(&project, Touch::Uses, |book, now_ms, guards| book.answer(now_ms, &runner, &steps, guards)))
+                .inbox_step(&project, Touch::Uses, |book, now_ms, guards| book.answer(now_ms, whose, &steps, guards)))
         }
         .boxed()
     }
@@ -194,7 +203,7 @@ impl Inboxes for MemoryBroker {
     }
 
     fn due(&self, project: Project) -> BoxFuture<'_, Result<Due, CallError>> {
-        async move { Ok(self.inbox_step(&project, Touch::Tends, |book, now_ms, guards| book.due(now_ms, guards))) }
+        async move { Ok(self.inbox_step(&project, Touch::Sweeps, |book, now_ms, guards| book.due(now_ms, guards))) }
             .boxed()
     }
 

@@ -1,13 +1,13 @@
 //! Slips in memory. `lua/slip.lua` does the same in Redis.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 
 use super::MemoryBroker;
 use crate::CallError;
-use crate::slip::{LINES_MAX, NAME_BYTES_MAX, Slip, Slips, Turn};
+use crate::slip::{Done, LINES_BYTES_MAX, LINES_MAX, NAME_BYTES_MAX, Slip, Slips, Turn};
 
 /// Slips below which those whose time is over are not looked for.
 const LOOK_AT_MIN: usize = 1_024;
@@ -28,7 +28,8 @@ struct Kept {
     until_ms: u64,
     /// Number of the last line.
     last: u64,
-    slip: Slip,
+    fields: BTreeMap<String, String>,
+    lines: BTreeMap<u64, String>,
 }
 
 impl SlipBooks {
@@ -49,17 +50,34 @@ impl SlipBooks {
         if !turn.makes && !books.slips.contains_key(&name) {
             return None;
         }
-        let kept = books.slips.entry(name).or_default();
-        kept.until_ms = now_ms.saturating_add(turn.ttl_ms.max(1));
-        kept.slip.fields.extend(turn.set);
-        kept.slip.lines.retain(|number, _| *number > turn.told);
-        for line in turn.lines {
-            if kept.slip.lines.len() < LINES_MAX {
-                kept.last += 1;
-                kept.slip.lines.insert(kept.last, line);
-            }
+        let kept = books.slips.entry(name).or_insert_with(|| Kept { until_ms: now_ms + 1, ..Kept::default() });
+        let fields_only = turn.fields_only;
+        let done = kept.turn(now_ms, turn);
+        let lines = if fields_only { BTreeMap::new() } else { kept.lines.clone() };
+        Some(Slip { done, fields: kept.fields.clone(), lines })
+    }
+}
+
+impl Kept {
+    fn turn(&mut self, now_ms: u64, turn: Turn) -> Done {
+        if turn.only.is_some_and(|(name, value)| self.fields.get(&name) != Some(&value)) {
+            return Done::NotSo;
         }
-        Some(kept.slip.clone())
+        let left = || self.lines.range(turn.told.saturating_add(1)..).map(|(_, line)| line).chain(&turn.lines);
+        let grows = !turn.lines.is_empty();
+        if grows && (left().count() > LINES_MAX || left().map(String::len).sum::<usize>() > LINES_BYTES_MAX) {
+            return Done::NoRoom;
+        }
+        if turn.ttl_ms > 0 {
+            self.until_ms = now_ms.saturating_add(turn.ttl_ms);
+        }
+        self.fields.extend(turn.set);
+        self.lines.retain(|number, _| *number > turn.told);
+        for line in turn.lines {
+            self.last += 1;
+            self.lines.insert(self.last, line);
+        }
+        Done::All
     }
 }
 

@@ -9,13 +9,13 @@ use tidings_protocol::project::Project;
 use super::script::ScriptCall;
 use super::{RedisBroker, malformed, script};
 use crate::CallError;
-use crate::bookmark::{BOOKMARKS_MAX, Bookmarks, READER_BYTES_MAX};
+use crate::bookmark::{BOOKMARKS_MAX, Bookmarks, EMPTY_KEPT_MS, READER_BYTES_MAX};
 
 impl RedisBroker {
     fn bookmark_call(&self, project: &Project, op: &str, reader: &str, holder: &str, ttl_ms: u64) -> ScriptCall {
         assert!(reader.len() <= READER_BYTES_MAX, "a reader's name has at most {READER_BYTES_MAX} bytes");
         let call = script::BOOKMARK.call(&[&self.0.keys.bookmarks(project)]).arg(LOG_FORMAT).arg(self.time());
-        call.arg(op).arg(reader).arg(holder).arg(ttl_ms).arg(BOOKMARKS_MAX)
+        call.arg(op).arg(reader).arg(holder).arg(ttl_ms).arg(BOOKMARKS_MAX).arg(EMPTY_KEPT_MS)
     }
 }
 

@@ -12,8 +12,8 @@ use super::script::{Script, ScriptCall};
 use super::{RedisBroker, malformed, script};
 use crate::inbox::{
     AGENTS_FORGOTTEN_MAX, Due, DueItem, Guarded, Here, Inboxes, ItemKind, KEPT_MS, LOOKED_AT_MAX, Lapsed, LeaseAct,
-    LeaseAnswer, LeaseStep, Leased, OWNED_MAX, Owned, Put, PutAnswer, REST_MS, RUNNERS_MAX, SWEPT_MAX, Standing,
-    TAKEN_MAX, Take, sound,
+    LeaseAnswer, LeaseStep, Leased, OPEN_IN_ALL, OWNED_MAX, Owned, Put, PutAnswer, REST_MS, RUNNERS_MAX, SWEPT_MAX,
+    Standing, TAKEN_MAX, Take, sound,
 };
 use crate::limits::GUARD_MS_MAX;
 use crate::{CallError, ReadError, Sink, Subscription, index};
@@ -205,7 +205,11 @@ impl Inboxes for RedisBroker {
         async move {
             item.sound()?;
             let call = self.inbox_call(&script::INBOX_PUT, &project).arg(&item.id).arg(&item.asker);
-            let call = call.arg(item.deadline_ms.min(GUARD_MS_MAX)).arg(item.open_max).arg(&item.body[..]);
+            let call = call
+                .arg(item.deadline_ms.min(GUARD_MS_MAX))
+                .arg(item.open_max)
+                .arg(item.open_max.saturating_mul(OPEN_IN_ALL));
+            let call = call.arg(&item.body[..]);
             let call = match &item.kind {
                 ItemKind::Alarm { guard } => call.arg(guard),
                 ItemKind::Command { capability, session, agent, urgent, notice } => {
@@ -215,8 +219,9 @@ impl Inboxes for RedisBroker {
             };
             let read = |mut words: Words| Ok((put_answer(&mut words)?, is_entering_due(&mut words)?));
             let (answer, enters) = self.inbox_answer(call, read).await?;
-            if enters {
-                self.enter_inbox(&project).await?;
+            if enters && let Err(error) = self.enter_inbox(&project).await {
+                // It is put; the next put or take tries again.
+                tracing::warn!(%project, %error, "a project with an inbox was not entered into the index");
             }
             Ok(answer)
         }
@@ -240,10 +245,10 @@ impl Inboxes for RedisBroker {
         .boxed()
     }
 
-    fn leave(&self, project: Project, runner: String, subject: String) -> BoxFuture<'_, Result<(), CallError>> {
+    fn leave(&self, project: Project, runner: String, subject: String) -> BoxFuture<'_, Result<bool, CallError>> {
         async move {
             let call = self.inbox_call(&script::INBOX_RUNNER, &project).arg("leave").arg(runner).arg(subject);
-            self.call(call).await.map(drop)
+            Ok(matches!(self.call(call).await?, Value::Int(1)))
         }
         .boxed()
     }
@@ -252,10 +257,11 @@ impl Inboxes for RedisBroker {
         &self,
         project: Project,
         runner: String,
+        subject: String,
         steps: Vec<LeaseStep>,
     ) -> BoxFuture<'_, Result<Vec<LeaseAnswer>, CallError>> {
         async move {
-            let mut call = self.inbox_call(&script::INBOX_LEASE, &project).arg(runner).arg(REST_MS);
+            let mut call = self.inbox_call(&script::INBOX_LEASE, &project).arg(runner).arg(REST_MS).arg(subject);
             for LeaseStep { id, lease, act } in steps {
                 let (act, ms) = match act {
                     LeaseAct::Accept => ("accept", 0),

@@ -138,6 +138,10 @@ fn refusals(mut ids: Items, mut sequences: Items) -> Reply<Vec<Refusal>> {
                 sequences.text()?;
                 RefusalWhy::DeletionsFull
             }
+            "guards_full" => {
+                sequences.text()?;
+                RefusalWhy::GuardsFull
+            }
             _ => return Err(ReplyError("unknown refusal")),
         };
         others.push(Refusal { index, why });

@@ -6,12 +6,14 @@ use tidings_protocol::head::LOG_FORMAT;
 
 use super::{RedisBroker, malformed, script};
 use crate::CallError;
-use crate::slip::{LINES_MAX, NAME_BYTES_MAX, Slip, Slips, Turn};
+use crate::slip::{Done, LINES_BYTES_MAX, LINES_MAX, NAME_BYTES_MAX, Slip, Slips, Turn};
 
 impl RedisBroker {
     async fn turn_now(&self, name: String, turn: Turn) -> Result<Option<Slip>, CallError> {
         let mut call = script::SLIP.call(&[&self.0.keys.slip(&name)]).arg(LOG_FORMAT).arg(self.time());
-        call = call.arg(u8::from(turn.makes)).arg(turn.ttl_ms.max(1)).arg(turn.told).arg(LINES_MAX).arg(turn.set.len());
+        let (field, value) = turn.only.unwrap_or_default();
+        call = call.arg(u8::from(turn.makes)).arg(turn.ttl_ms).arg(turn.told).arg(LINES_MAX).arg(LINES_BYTES_MAX);
+        call = call.arg(u8::from(turn.fields_only)).arg(field).arg(value).arg(turn.set.len());
         for (field, value) in &turn.set {
             call = call.arg(field).arg(value);
         }
@@ -22,8 +24,14 @@ impl RedisBroker {
         let Some(pairs) = answer.map_err(|error| malformed(&error))? else { return Ok(None) };
         let mut slip = Slip::default();
         for (name, value) in pairs {
-            // What is neither stands there for the script alone.
-            if let Some(field) = name.strip_prefix("f:") {
+            // What is nothing of these stands there for the script alone.
+            if name == "done" {
+                slip.done = match value.as_str() {
+                    "0" => Done::All,
+                    "1" => Done::NotSo,
+                    _ => Done::NoRoom,
+                };
+            } else if let Some(field) = name.strip_prefix("f:") {
                 slip.fields.insert(field.to_owned(), value);
             } else if let Some(number) = name.strip_prefix("l:").and_then(|number| number.parse().ok()) {
                 slip.lines.insert(number, value);

@@ -37,9 +37,10 @@ const LIMITS: Limits = Limits {
     trim_entries_max: 4,
     trim_bytes_max: 2_000,
     guard_ms_max: 400,
+    guards_max: 3,
 };
 /// The answers that must occur.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 21] = [
     "Appended",
     "Synced",
     "Heal",
@@ -54,6 +55,7 @@ const KINDS: [&str; 20] = [
     "OutOfSequence",
     "Fenced",
     "Settled",
+    "GuardsFull",
     "Done",
     "trimmed",
     "more",
@@ -264,7 +266,7 @@ impl World {
                 batch.deletions.push(SessionDeletion { index, session, was });
             }
             if with_guards && self.random.random_bool(0.5) {
-                let key = format!("c:{}", self.random.random_range(0..8));
+                let key = format!("{}:{}", self.pick(&["a", "c"]), self.random.random_range(0..8));
                 let until_ms = self.clock.now_ms() + self.random.random_range(0..600);
                 let note = format!("by {}", self.random.random_range(0..3));
                 batch.guards.push(GuardStep { index, key, until_ms, note });

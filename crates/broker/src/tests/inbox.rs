@@ -176,8 +176,10 @@ impl World {
         });
         let steps: Vec<_> = steps.collect();
         let runner = self.leases.last().expect("there is one").0.clone();
-        let told = self.redis.answer(self.project.clone(), runner.clone(), steps.clone()).await.expect("an answer");
-        let expected = self.memory.answer(self.project.clone(), runner, steps.clone()).await;
+        let subject = if self.random.random_bool(0.97) { runner.clone() } else { "mallory".into() };
+        let p = || self.project.clone();
+        let told = self.redis.answer(p(), runner.clone(), subject.clone(), steps.clone()).await.expect("an answer");
+        let expected = self.memory.answer(p(), runner, subject, steps.clone()).await;
         assert_eq!(Ok(&told), expected.as_ref(), "{at}: {steps:?}");
         for answer in told {
             self.count(match answer {
@@ -338,10 +340,10 @@ async fn commands_leave_without_memory() {
     let Ok(Here::Taken { commands, .. }) = redis.take(p(), asks(1)).await else { panic!("a take passes") };
     assert_eq!(commands.len(), 1);
     let accept = LeaseStep { id: "1".into(), lease: 1, act: LeaseAct::Accept };
-    assert!(redis.answer(p(), "r".into(), vec![accept]).await.is_ok());
+    assert!(redis.answer(p(), "r".into(), "s".into(), vec![accept]).await.is_ok());
     assert_eq!(redis.look(p(), vec!["1".into()]).await, Ok(vec![Standing::Accepted { runner: "r".into() }]));
     assert_eq!(redis.settle(p(), vec!["2".into()]).await, Ok(()));
-    assert_eq!(redis.leave(p(), "r".into(), "s".into()).await, Ok(()));
+    assert_eq!(redis.leave(p(), "r".into(), "s".into()).await, Ok(true));
     let due = redis.due(p()).await.expect("what is due passes");
     assert_eq!((due.open, due.lost.len(), due.lapsed.len()), (1, 1, 1));
     redis.settle(p(), vec!["1".into()]).await.expect("it passes");

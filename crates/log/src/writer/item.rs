@@ -158,6 +158,11 @@ impl Item {
         Item { encoded: event.encode_to_vec().into(), guard: None, ..self }
     }
 
+    /// The same without its guard.
+    pub(super) fn unguarded(self) -> Item {
+        Item { guard: None, ..self }
+    }
+
     /// The key under which it stands alone.
     pub(super) fn guard(&self) -> Option<&str> {
         self.guard.as_ref().map(|guard| guard.key.as_str())

@@ -343,6 +343,8 @@ impl Machine {
                 None => kept.push(item),
                 // Somebody else's event came first while this one was not there: it goes beside that one.
                 Some(RefusalWhy::Settled(_)) if item.heals() => kept.push(item.superseded()),
+                // What was acknowledged goes in, at worst unguarded.
+                Some(RefusalWhy::GuardsFull) if item.heals() => kept.push(item.unguarded()),
                 Some(why) => {
                     match why {
                         // A duplicate is acknowledged, so what stands there must not be lost unnoticed.

@@ -35,8 +35,9 @@ impl Ceilings {
 
     /// Settings as they take effect: no number above its ceiling. What is not set stays so.
     pub fn clamp(&self, settings: Settings) -> Settings {
-        let Settings { retention, redaction, acknowledgement, limits } = settings;
+        let Settings { retention, redaction, acknowledgement, limits, commands } = settings;
         Settings {
+            commands,
             retention: Retention {
                 events: retention.events.map(|own| own.min(self.retention_events)),
                 bytes: retention.bytes.map(|own| own.min(self.retention_bytes)),

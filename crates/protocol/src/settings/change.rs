@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::{Settings, is_default};
+use super::{Answers, Settings, is_default};
 use crate::codes::ErrorCode;
 use crate::limits::FAULTS_MAX;
 use crate::problem::FieldProblem;
@@ -62,6 +62,7 @@ impl Change {
                 "acknowledgement.replicas" => changed.acknowledgement.replicas = to.acknowledgement.replicas,
                 "limits.events_per_second" => changed.limits.events_per_second = to.limits.events_per_second,
                 "limits.bytes_per_second" => changed.limits.bytes_per_second = to.limits.bytes_per_second,
+                "commands.answers" => changed.commands.answers = to.commands.answers,
                 _ => unreachable!("the reader knows no other fields"),
             }
         }
@@ -93,11 +94,12 @@ struct Reader {
 }
 
 /// The sections, each with its fields.
-const SECTIONS: [(&str, &[&str]); 4] = [
+const SECTIONS: [(&str, &[&str]); 5] = [
     ("retention", &["events", "bytes", "age_ms"]),
     ("redaction", &["builtin", "rules"]),
     ("acknowledgement", &["replicas"]),
     ("limits", &["events_per_second", "bytes_per_second"]),
+    ("commands", &["answers"]),
 ];
 
 impl Reader {
@@ -126,7 +128,7 @@ impl Reader {
     }
 
     fn field(&mut self, section: &str, name: &str, value: &Value, to: &mut Settings) {
-        let Settings { retention, redaction, acknowledgement, limits } = to;
+        let Settings { retention, redaction, acknowledgement, limits, commands } = to;
         match (section, name) {
             ("retention", "events") => self.number(value, "retention.events", EVENTS, &mut retention.events),
             ("retention", "bytes") => self.number(value, "retention.bytes", BYTES, &mut retention.bytes),
@@ -144,6 +146,7 @@ impl Reader {
                 let field = "limits.bytes_per_second";
                 self.number(value, field, BYTES_PER_SECOND, &mut limits.bytes_per_second);
             }
+            ("commands", "answers") => self.answers(value, &mut commands.answers),
             _ => unreachable!("SECTIONS has no other fields"),
         }
     }
@@ -188,6 +191,20 @@ impl Reader {
             Value::Null => *to = None,
             Value::Bool(flag) => *to = Some(*flag),
             _ => self.fault(FieldProblem::new(ErrorCode::InvalidField).expected("expected true, false or null"), field),
+        }
+    }
+
+    fn answers(&mut self, value: &Value, to: &mut Option<Answers>) {
+        const FIELD: &str = "commands.answers";
+        self.fields.push(FIELD);
+        match value.as_str() {
+            None if value.is_null() => *to = None,
+            Some("asker") => *to = Some(Answers::Asker),
+            Some("everyone") => *to = Some(Answers::Everyone),
+            _ => {
+                let fault = FieldProblem::new(ErrorCode::InvalidField).expected("expected asker, everyone or null");
+                self.fault(fault, FIELD);
+            }
         }
     }
 
@@ -265,7 +282,7 @@ impl Reader {
 impl Settings {
     /// The fields that are set, with dots.
     pub fn fields(&self) -> Fields {
-        let Settings { retention, redaction, acknowledgement, limits } = self;
+        let Settings { retention, redaction, acknowledgement, limits, commands } = self;
         let all = [
             ("retention.events", is_default(&retention.events)),
             ("retention.bytes", is_default(&retention.bytes)),
@@ -275,6 +292,7 @@ impl Settings {
             ("acknowledgement.replicas", is_default(&acknowledgement.replicas)),
             ("limits.events_per_second", is_default(&limits.events_per_second)),
             ("limits.bytes_per_second", is_default(&limits.bytes_per_second)),
+            ("commands.answers", is_default(&commands.answers)),
         ];
         all.into_iter().filter(|(_, unset)| !unset).map(|(field, _)| field).collect()
     }

@@ -16,11 +16,12 @@ fn what_is_absent_stays_and_null_is_unset() {
         "redaction": {"builtin": true, "rules": [{"name": "ticket", "pattern": "T-[0-9]+"}]},
         "acknowledgement": {"replicas": 1},
         "limits": {"events_per_second": 500, "bytes_per_second": 1_000_000},
+        "commands": {"answers": "everyone"},
     });
     let set = changed(&Settings::default(), &all);
     assert_eq!(serde_json::to_value(&set).expect("JSON"), all);
     assert_eq!(read(all.to_string().as_bytes()).expect("its own JSON"), set);
-    assert_eq!(set.fields().len(), 8);
+    assert_eq!(set.fields().len(), 9);
     assert_eq!(changed(&set, &json!({})), set);
     let less = changed(&set, &json!({"retention": {"events": null}, "limits": null, "redaction": {"builtin": false}}));
     assert_eq!((less.retention.events, less.retention.bytes, less.limits), (None, Some(65536), Limits::default()));
@@ -37,6 +38,7 @@ fn all_faults_are_told_with_field_code_and_limit() {
         "redaction": {"builtin": 1, "rules": [{"name": "A", "pattern": "x"}, {"name": "b", "pattern": "("}, {"name": "c", "pattern": "x"}]},
         "acknowledgement": [],
         "limits": {"events_per_second": 1_000_001, "bytes_per_second": -1},
+        "commands": {"answers": "nobody"},
     });
     let faults = change(&Settings::default(), &patch).expect_err("a faulty change");
     let mut told: Vec<String> = faults
@@ -51,6 +53,7 @@ fn all_faults_are_told_with_field_code_and_limit() {
     let expected = [
         "acknowledgement invalid_field",
         "colour unknown_field",
+        "commands.answers invalid_field",
         "limits.bytes_per_second invalid_field",
         "limits.events_per_second invalid_field 1000000/1000001",
         "redaction.builtin invalid_field",

@@ -84,6 +84,38 @@ pub(super) async fn so_many_may_be_open_for_a_capability(subject: &mut dyn Subje
     assert_eq!(inbox.put(two(alarm("c", "a:3"))).await, PutAnswer::Full, "so it is with alarms");
 }
 
+pub(super) async fn so_many_may_be_open_that_are_bound_and_in_all(subject: &mut dyn Subject) {
+    let inbox = Inbox::of(subject);
+    inbox.come("r", &["c0", "c1", "c2", "c3", "c4"]).await;
+    inbox.own(Some("r"), "s", "").await;
+    let two = |item: Put| Put { open_max: 2, ..item };
+    inbox.queue(two(command_for("b0", "x0", "s", ""))).await;
+    inbox.queue(two(command_for("b1", "x1", "s", ""))).await;
+    assert_eq!(inbox.put(two(command_for("b2", "x2", "s", ""))).await, PutAnswer::Full, "whatever their capability is");
+    inbox.queue(notice(two(command_for("n", "x2", "s", "")))).await;
+    for number in 2..2 * OPEN_IN_ALL {
+        inbox.queue(two(command(&format!("{number}"), &format!("c{}", number / 2)))).await;
+    }
+    assert_eq!(inbox.put(two(command("more", "c0"))).await, PutAnswer::Full, "as many as there may be in all");
+    inbox.queue(notice(two(command("m", "c0")))).await;
+    inbox.queue(two(alarm("a", "a:1"))).await;
+    inbox.settle(&["b1"]).await;
+    inbox.queue(two(command_for("b2", "x2", "s", ""))).await;
+    assert_eq!(inbox.put(two(command("more", "c0"))).await, PutAnswer::Full);
+}
+
+pub(super) async fn alarms_of_each_class_have_room_of_their_own(subject: &mut dyn Subject) {
+    let inbox = Inbox::of(subject);
+    let one = |id: &str, guard: &str| Put { open_max: 1, ..alarm(id, guard) };
+    inbox.queue(one("1", "a:1")).await;
+    assert_eq!(inbox.put(one("2", "a:2")).await, PutAnswer::Full);
+    inbox.queue(one("3", "c:3")).await;
+    assert_eq!(inbox.put(one("4", "c:4")).await, PutAnswer::Full);
+    inbox.settle(&["1"]).await;
+    assert_eq!(inbox.put(one("4", "c:4")).await, PutAnswer::Full);
+    inbox.queue(one("2", "a:2")).await;
+}
+
 pub(super) async fn what_waits_is_taken_in_order_and_urgent_ones_first(subject: &mut dyn Subject) {
     let inbox = Inbox::of(subject);
     inbox.come("r", &["chat", "draw"]).await;
@@ -166,12 +198,24 @@ pub(super) async fn a_lease_is_accepted_extended_and_asked_for_by_its_own_runner
         LeaseStep { id: "unknown".into(), lease: 1, act: LeaseAct::Accept },
         LeaseStep { id: "1".into(), lease: 2, act: LeaseAct::Accept },
     ];
-    let answers = inbox.0.answer(project("p"), "r".into(), steps).await.expect("an answer");
+    let answers = inbox.0.answer(project("p"), "r".into(), "subject of r".into(), steps).await.expect("an answer");
     let again = || done.clone();
     assert_eq!(answers, [again(), again(), again(), again(), LeaseAnswer::Gone, LeaseAnswer::Lost]);
     inbox.come("r", &["chat"]).await;
     pass(subject, LEASE_MS + 1);
     assert_eq!(inbox.look("1").await, Standing::Accepted { runner: "r".into() }, "it stays with its runner");
+}
+
+pub(super) async fn a_lease_is_its_runners_and_its_subjects(subject: &mut dyn Subject) {
+    let inbox = Inbox::of(subject);
+    inbox.come("r", &["chat"]).await;
+    inbox.queue(command("1", "chat")).await;
+    inbox.ids("r", &["chat"]).await;
+    for act in [LeaseAct::Check, LeaseAct::Accept, LeaseAct::Extend(1), LeaseAct::Release] {
+        assert_eq!(inbox.step_as("somebody else", "r", "1", 1, act).await, LeaseAnswer::Lost, "{act:?}");
+    }
+    assert_eq!(inbox.look("1").await, Standing::Leased { runner: "r".into() });
+    inbox.accept("r", "1").await;
 }
 
 pub(super) async fn what_is_given_back_is_for_others_first(subject: &mut dyn Subject) {

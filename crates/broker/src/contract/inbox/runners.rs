@@ -84,7 +84,8 @@ pub(super) async fn who_leaves_has_lapsed(subject: &mut dyn Subject) {
     inbox.queue(command("2", "chat")).await;
     inbox.ids("r", &["chat"]).await;
     inbox.accept("r", "2").await;
-    inbox.leave("r", "subject of r").await;
+    assert!(!inbox.leave("r", "somebody else").await && !inbox.leave("q", "subject of q").await);
+    assert!(inbox.leave("r", "subject of r").await && !inbox.leave("r", "subject of r").await);
     let due = inbox.due().await;
     assert_eq!((told(&due.lost), due.lapsed.len(), due.runners), (vec![("2", "r")], 1, 0));
     assert_eq!(inbox.ids("s", &["chat"]).await, ["1"]);
@@ -213,4 +214,22 @@ pub(super) async fn who_was_heard_of_longest_ago_is_forgotten_first(subject: &mu
     }
     assert_eq!(inbox.ids("s", &["chat"]).await, ["1"]);
     assert_eq!(inbox.ids("r", &["chat"]).await, ["0", "2"]);
+}
+
+pub(super) async fn who_works_is_there(subject: &mut dyn Subject) {
+    let inbox = Inbox::of(subject);
+    inbox.come("r", &["chat"]).await;
+    inbox.queue(command("1", "chat")).await;
+    inbox.ids("r", &["chat"]).await;
+    inbox.accept("r", "1").await;
+    pass(subject, TTL_MS - 1);
+    inbox.accept("r", "1").await;
+    assert_eq!(inbox.step_as("somebody else", "r", "1", 1, LeaseAct::Check).await, LeaseAnswer::Lost);
+    pass(subject, TTL_MS - 1);
+    let due = inbox.due().await;
+    assert_eq!((due.runners, due.lost.len(), due.lapsed.len()), (1, 0, 0));
+    pass(subject, 1);
+    assert!(matches!(inbox.step("r", "1", 1, LeaseAct::Check).await, LeaseAnswer::Done { .. }));
+    let due = inbox.due().await;
+    assert_eq!((due.runners, told(&due.lost), due.lapsed.len()), (0, vec![("1", "r")], 1), "it lapsed before that");
 }

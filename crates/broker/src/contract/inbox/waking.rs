@@ -74,6 +74,26 @@ pub(super) async fn inboxes_are_listed_once_they_are_used(subject: &mut dyn Subj
     assert!(listed("q").await, "it is used again");
 }
 
+pub(super) async fn an_inbox_of_which_nothing_came_is_not_kept(subject: &mut dyn Subject) {
+    let inboxes = subject.inboxes();
+    let listed = async |name: &str| {
+        let shard = index::shard_of(&project(name));
+        inboxes.projects(shard).await.expect("an answer").contains(&project(name))
+    };
+    let inbox = Inbox::of(subject);
+    assert_eq!(inbox.put(command("1", "chat")).await, PutAnswer::NoRunner);
+    assert_eq!(inbox.put(notice(Put { open_max: 0, ..command("1", "chat") })).await, PutAnswer::Full);
+    assert!(!listed("p").await, "nothing was put");
+    inbox.queue(notice(command("1", "chat"))).await;
+    assert!(listed("p").await);
+    inbox.settle(&["1"]).await;
+    assert_eq!(inbox.due().await, Due::default());
+    assert!(!listed("p").await, "it holds nothing any more");
+    inbox.come("r", &["chat"]).await;
+    inbox.due().await;
+    assert!(listed("p").await);
+}
+
 pub(super) async fn a_cleared_inbox_holds_nothing(subject: &mut dyn Subject) {
     let inbox = Inbox::of(subject);
     inbox.come("r", &["chat"]).await;

@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use self::owners::Owners;
 use crate::inbox::{
-    DueItem, Guarded, Here, ItemKind, KEPT_MS, LOOKED_AT_MAX, Leased, Put, PutAnswer, RUNNERS_MAX, SWEPT_MAX, Standing,
-    Take, USED_EVERY_MS, guard_of,
+    DueItem, Guarded, Here, ItemKind, KEPT_MS, LOOKED_AT_MAX, Leased, OPEN_IN_ALL, Put, PutAnswer, RUNNERS_MAX,
+    SWEPT_MAX, Standing, Take, USED_EVERY_MS, guard_of,
 };
 use crate::limits::GUARD_MS_MAX;
 
@@ -25,8 +25,10 @@ pub(super) type Guards<'a> = dyn Fn(&str) -> Option<Guarded> + 'a;
 #[derive(Debug, Default)]
 pub(super) struct Book {
     items: HashMap<String, Item>,
-    /// Commands by capability, and alarms under the empty one.
-    open: HashMap<String, u32>,
+    /// Of each [`Item::counter`].
+    open: HashMap<Counter, u32>,
+    /// Commands that somebody waits for.
+    asked: u32,
     queues: HashMap<Queue, BTreeMap<Place, String>>,
     /// Of items whose deadline is to come, and of those past it.
     deadlines: BTreeSet<(u64, String)>,
@@ -53,6 +55,15 @@ pub(super) struct Book {
 enum Queue {
     Of(String),
     Bound(String),
+}
+
+/// What is counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Counter {
+    Of(String),
+    Bound,
+    /// By the class of their guards.
+    Alarms(String),
 }
 
 /// Urgent ones (`false`) first, then by when they were put.
@@ -86,6 +97,8 @@ struct Runner {
     subject: String,
     capabilities: Vec<String>,
     until_ms: u64,
+    /// For so long it is there from its last word on.
+    ttl_ms: u64,
 }
 
 impl Item {
@@ -97,11 +110,16 @@ impl Item {
         }
     }
 
-    fn capability(&self) -> &str {
+    fn counter(&self) -> Counter {
         match &self.kind {
-            ItemKind::Command { capability, .. } => capability,
-            ItemKind::Alarm { .. } => "",
+            ItemKind::Command { notice: false, .. } if !self.bound.is_empty() => Counter::Bound,
+            ItemKind::Command { capability, .. } => Counter::Of(capability.clone()),
+            ItemKind::Alarm { guard } => Counter::Alarms(guard.split(':').next().unwrap_or_default().to_owned()),
         }
+    }
+
+    fn is_asked(&self) -> bool {
+        matches!(self.kind, ItemKind::Command { notice: false, .. })
     }
 
     fn is_notice(&self) -> bool {
@@ -150,6 +168,11 @@ impl Book {
     /// Whether nobody used it for so long that it is gone.
     pub(super) fn was_left(&self, now_ms: u64) -> bool {
         now_ms >= self.used_ms.max(self.horizon_ms).saturating_add(KEPT_MS) && self.used_ms > 0
+    }
+
+    /// Whether it holds nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.items.is_empty() && self.runners.is_empty() && self.owned.is_empty()
     }
 
     pub(super) fn is_entered(&self) -> bool {
@@ -268,10 +291,12 @@ impl Book {
         self.leave_queue(item.queue().as_ref(), item.place);
         self.deadlines.remove(&(item.deadline_ms, id.to_owned()));
         self.past.remove(&(item.deadline_ms, id.to_owned()));
-        let open = self.open.entry(item.capability().to_owned()).or_default();
+        self.asked -= u32::from(item.is_asked());
+        let counter = item.counter();
+        let open = self.open.entry(counter.clone()).or_default();
         *open -= 1;
         if *open == 0 {
-            self.open.remove(item.capability());
+            self.open.remove(&counter);
         }
         true
     }
@@ -325,14 +350,13 @@ impl Book {
             rests: None,
             body: put.body,
         };
-        let open = self.open.entry(item.capability().to_owned()).or_default();
-        if *open >= put.open_max {
-            if *open == 0 {
-                self.open.remove(item.capability());
-            }
+        let counter = item.counter();
+        let open = self.open.get(&counter).copied().unwrap_or_default();
+        if open >= put.open_max || item.is_asked() && self.asked >= put.open_max.saturating_mul(OPEN_IN_ALL) {
             return PutAnswer::Full;
         }
-        *open += 1;
+        self.open.insert(counter, open + 1);
+        self.asked += u32::from(item.is_asked());
         if let Some(queue) = item.queue() {
             self.queues.entry(queue).or_default().insert(item.place, put.id.clone());
         }
@@ -360,7 +384,8 @@ impl Book {
             None if self.runners.len() >= RUNNERS_MAX => return Here::Full,
             None => {}
         }
-        let now_there = Runner { subject: take.subject, capabilities: take.capabilities.clone(), until_ms };
+        let now_there =
+            Runner { subject: take.subject, capabilities: take.capabilities.clone(), until_ms, ttl_ms: take.ttl_ms };
         if let Some(before) = self.runners.insert(runner.clone(), now_there) {
             self.ends.remove(&(before.until_ms, runner.clone()));
             self.lapsed.remove(&(before.until_ms, runner.clone()));

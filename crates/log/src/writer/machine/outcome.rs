@@ -106,6 +106,7 @@ pub(super) fn refused(item: Item, why: RefusalWhy, done: &mut Vec<Done>) {
         RefusalWhy::Fenced { epoch } => Ok(Outcome::Fenced { epoch }),
         RefusalWhy::Settled(first) => Ok(Outcome::Settled { first }),
         RefusalWhy::DeletionsFull => Err(Failure::DeletionsFull),
+        RefusalWhy::GuardsFull => Err(Failure::OverShare),
     };
     done.extend(item.slots.iter().map(|&slot| Done { slot, verdict: verdict.clone() }));
 }

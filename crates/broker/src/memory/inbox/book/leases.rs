@@ -5,35 +5,54 @@ use crate::inbox::{LeaseAct, LeaseAnswer, LeaseStep, REST_MS, SWEPT_MAX};
 use crate::limits::GUARD_MS_MAX;
 
 impl Book {
-    pub(in super::super) fn leave(&mut self, now_ms: u64, runner: &str, subject: &str) {
+    /// Whether it was there.
+    pub(in super::super) fn leave(&mut self, now_ms: u64, runner: &str, subject: &str) -> bool {
         self.sweep(now_ms, SWEPT_MAX);
-        let Some(known) = self.runners.get_mut(runner) else { return };
+        let Some(known) = self.runners.get_mut(runner) else { return false };
         if known.subject != subject || known.until_ms <= now_ms {
-            return;
+            return false;
         }
         let before = std::mem::replace(&mut known.until_ms, now_ms);
         self.ends.remove(&(before, runner.to_owned()));
         self.lapse(runner);
+        true
     }
 
     pub(in super::super) fn answer(
         &mut self,
         now_ms: u64,
-        runner: &str,
+        (runner, subject): (&str, &str),
         steps: &[LeaseStep],
         guards: &Guards<'_>,
     ) -> Vec<LeaseAnswer> {
         self.sweep(now_ms, SWEPT_MAX);
-        steps.iter().map(|step| self.step(now_ms, runner, step, guards)).collect()
+        let is_own = self.runners.get(runner).is_some_and(|known| known.subject == subject);
+        let whose = is_own.then_some(runner);
+        let answers: Vec<_> = steps.iter().map(|step| self.step(now_ms, whose, step, guards)).collect();
+        if answers.iter().any(|answer| matches!(answer, LeaseAnswer::Done { .. })) {
+            self.prolong(now_ms, runner);
+        }
+        answers
     }
 
-    fn step(&mut self, now_ms: u64, runner: &str, step: &LeaseStep, guards: &Guards<'_>) -> LeaseAnswer {
+    /// Who works is there, for as long as its last take said. Who lapsed comes back by a take.
+    fn prolong(&mut self, now_ms: u64, runner: &str) {
+        let Some(known) = self.runners.get_mut(runner).filter(|known| now_ms < known.until_ms) else { return };
+        let until_ms = known.until_ms.max(now_ms.saturating_add(known.ttl_ms));
+        let before = std::mem::replace(&mut known.until_ms, until_ms);
+        self.ends.remove(&(before, runner.to_owned()));
+        self.ends.insert((until_ms, runner.to_owned()));
+    }
+
+    /// `runner`: none, if it is another subject's.
+    fn step(&mut self, now_ms: u64, runner: Option<&str>, step: &LeaseStep, guards: &Guards<'_>) -> LeaseAnswer {
         let id = &step.id;
         let Some(item) = self.items.get(id) else { return LeaseAnswer::Gone };
         if guards(&item.guard(id)).is_some() {
             self.drop_item(id);
             return LeaseAnswer::Gone;
         }
+        let Some(runner) = runner else { return LeaseAnswer::Lost };
         let (whose, until_ms) = match &item.state {
             State::Waits => return LeaseAnswer::Lost,
             State::Leased { runner, until_ms } => (runner, Some(*until_ms)),

@@ -14,6 +14,10 @@ pub(super) struct Owners {
 }
 
 impl Owners {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// The runner of an agent, else of its session.
     pub(super) fn of(&self, session: &str, agent: &str) -> Option<String> {
         let of = |session: &str, agent: &str| self.by_name.get(&(session.to_owned(), agent.to_owned()));

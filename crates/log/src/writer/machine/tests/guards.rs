@@ -82,6 +82,19 @@ fn l9_who_comes_back_too_late_stands_beside_the_first_and_says_so() {
 }
 
 #[test]
+fn l9_who_comes_back_where_no_guard_has_room_stands_without_one() {
+    let mut rig = behind_a_fork();
+    rig.call();
+    let step = rig.answer(refused(&[(0, RefusalWhy::GuardsFull)]));
+    assert!(step.done.is_empty() && !step.notes.iter().any(|note| matches!(note, Note::GapOwed(_))));
+    let call = rig.call();
+    assert_eq!((ids(&call), guards(&call).len()), (vec!["one".to_owned(), "x".to_owned()], 0));
+    assert_eq!(events(&call)[0].json, b"{\"data\":{\"n\":1}}"[..], "it says what it said");
+    let step = rig.answer(appended(position(15, 'b'), 2));
+    assert!(step.notes.contains(&Note::PutBack { events: 1 }));
+}
+
+#[test]
 fn l9_who_stood_beside_the_first_asks_for_its_place_again_behind_the_next_fork() {
     let mut rig = behind_a_fork();
     rig.call();
