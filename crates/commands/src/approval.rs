@@ -9,7 +9,7 @@ use tidings_protocol::limits::NAME_BYTES_MAX;
 use tidings_protocol::timestamp::parse_rfc3339;
 use tidings_protocol::wire;
 
-use crate::command::{Command, check_name};
+use crate::command::{Command, check_name, check_path};
 use crate::json::{Members, escaped, string};
 use crate::made::Made;
 use crate::{DECISION_KEPT_MS, OWN_PREFIX, Refusal, digest, unix_ms};
@@ -26,6 +26,9 @@ pub const EXPIRED: &str = "\"expired\"";
 /// How the reason follows the other members of a note.
 const REASON: &str = ",\"reason\":";
 
+/// Where an envelope has its data, its last member.
+const DATA: &str = ",\"data\":";
+
 /// Who decides so.
 const CLOCK: &str = "tidings";
 
@@ -36,14 +39,18 @@ const ALARMS_MAX: u32 = 10_000;
 pub(crate) const REQUESTED: &str = "approval.requested";
 pub(crate) const RESOLVED: &str = "approval.resolved";
 
-/// The guard of an approval's decision.
-pub fn guard_of(approval: &str) -> String {
-    format!("a:{approval}")
+/// Longest name of who decided in a note, in bytes of text, and of JSON.
+const BY_BYTES_MAX: usize = 150;
+
+/// The guard of an approval's decision: an approval is its session's, so that sessions may number theirs alike.
+pub fn guard_key(session: &str, approval: &str) -> String {
+    format!("a:{}:{approval}", digest(session))
 }
 
 /// The alarm that waits for an approval's deadline.
-pub(crate) fn alarm_of(approval: &str) -> String {
-    format!("{OWN_PREFIX}a:{}", digest(approval))
+pub(crate) fn alarm_key(session: &str, approval: &str) -> String {
+    // No name holds a line feed.
+    format!("{OWN_PREFIX}a:{}", digest(&format!("{session}\n{approval}")))
 }
 
 /// A decision that stands.
@@ -75,14 +82,16 @@ impl Decision {
     fn note(&self) -> String {
         let decision = escaped(&self.decision);
         let decision = if decision.len() <= DECISION_BYTES_MAX + 50 { decision.as_str() } else { "null" };
-        let mut by: String = self.by.clone();
-        while string(&by).len() > 150 {
+        let mut by = self.by[..self.by.floor_char_boundary(BY_BYTES_MAX)].to_owned();
+        // Escapes are longer than what they stand for.
+        while string(&by).len() > BY_BYTES_MAX {
             by.pop();
         }
         let (by, command) = (string(&by), &self.command);
         let note = format!("{{\"decision\":{decision},\"by\":{by},\"command\":\"{command}\"}}");
-        let Some(mut reason) = self.reason.clone() else { return note };
+        let Some(reason) = &self.reason else { return note };
         let room = GUARD_NOTE_BYTES_MAX.saturating_sub(note.len() + REASON.len() + 1);
+        let mut reason = reason[..reason.floor_char_boundary(room)].to_owned();
         while !reason.is_empty() && string(&reason).len() > room {
             reason.truncate(reason.floor_char_boundary(reason.len().min(room + 1) - 1));
         }
@@ -110,6 +119,7 @@ impl Answer {
         let data = command.data.as_deref().and_then(Members::of).ok_or_else(|| missing("data"))?;
         let approval_id = data.text("approval_id").ok_or_else(|| missing("data.approval_id"))?;
         check_name("data.approval_id", Some(&approval_id), NAME_BYTES_MAX)?;
+        check_path("data.approval_id", &approval_id)?;
         let decision = data.get("decision").ok_or_else(|| missing("data.decision"))?.to_owned();
         if decision.len() > DECISION_BYTES_MAX {
             return Err(Refusal::over("data.decision", DECISION_BYTES_MAX, decision.len()));
@@ -130,7 +140,9 @@ impl Answer {
         let brought = digest(command);
         let reason = self.reason.as_deref().and_then(|json| serde_json::from_str(json).ok());
         let said = Decision { decision: self.decision.clone(), by: by.to_owned(), reason, command: brought.clone() };
-        resolved(&self.approval_id, session, &said, &more, Some(format!("approval-{brought}")))
+        // One command decides one approval: under the same id for another one it is another event.
+        let decided = digest(&format!("{session}\n{}\n{command}", self.approval_id));
+        resolved(&self.approval_id, session, &said, &more, Some(format!("approval-{decided}")))
     }
 }
 
@@ -141,24 +153,45 @@ fn resolved(approval: &str, session: &str, said: &Decision, more: &str, id: Opti
         said.decision,
         string(&said.by)
     );
-    let guard = Some(guard(approval, said.note()));
+    let guard = Some(guard(session, approval, said.note()));
     Made { kind: RESOLVED, id, session, agent: "", runner: "", data, to: "", guard }.event()
 }
 
-fn guard(approval: &str, note: String) -> wire::Guard {
-    wire::Guard { key: guard_of(approval), until_ms: unix_ms().saturating_add(DECISION_KEPT_MS), note }
+fn guard(session: &str, approval: &str, note: String) -> wire::Guard {
+    wire::Guard { key: guard_key(session, approval), until_ms: unix_ms().saturating_add(DECISION_KEPT_MS), note }
 }
 
-/// Guards a decision that a runner publishes itself: it stands like any other, or comes too late.
-pub fn guard_decision(event: &mut wire::Event) {
-    if event.r#type != RESOLVED {
+/// Whether an event is a decision.
+pub fn is_decision(event: &wire::Event) -> bool {
+    event.r#type == RESOLVED
+}
+
+/// Says in a decision (as the intake made it) who decided, whatever it says itself. Other events stay as they are.
+pub fn sign(event: &mut wire::Event, by: &str) {
+    if !is_decision(event) {
         return;
     }
+    let Ok(json) = std::str::from_utf8(&event.json) else { return };
+    let Some(data_at) = json.find(DATA).map(|at| at + DATA.len()) else { return };
+    let Some(data) = json[data_at..].strip_suffix('}').and_then(Members::of) else { return };
+    let others = data.0.iter().filter(|(name, _)| name != "by");
+    let mut members: Vec<String> = others.map(|(name, value)| format!("{}:{}", string(name), value.get())).collect();
+    members.push(format!("\"by\":{}", string(by)));
+    event.json = format!("{}{{{}}}}}", &json[..data_at], members.join(",")).into();
+}
+
+/// Guards a decision by what it says: it stands like any other, or comes too late.
+pub fn guard_decision(event: &mut wire::Event) {
+    if !is_decision(event) {
+        return;
+    }
+    // That of a command keeps the command that brought it.
+    let before = event.guard.as_ref().map(|guard| Decision::of_note(&guard.note).command);
     let decided = data_of(event, |data| {
         let decision = data.get("decision").unwrap_or("null").to_owned();
         let (by, reason) = (data.text("by").unwrap_or_default(), data.text("reason"));
-        let said = Decision { decision, by, reason, command: String::new() };
-        Some(guard(&data.text("approval_id")?, said.note()))
+        let said = Decision { decision, by, reason, command: before.unwrap_or_default() };
+        Some(guard(&event.session, &data.text("approval_id")?, said.note()))
     });
     event.guard = decided;
 }
@@ -172,9 +205,9 @@ pub fn alarm(event: &wire::Event) -> Option<Put> {
     let deadline_ms = u64::try_from(parse_rfc3339(&deadline)?).unwrap_or_default();
     let body = format!("{{\"approval_id\":{},\"session\":{}}}", string(&approval_id), string(&event.session));
     Some(Put {
-        id: alarm_of(&approval_id),
+        id: alarm_key(&event.session, &approval_id),
         asker: String::new(),
-        kind: ItemKind::Alarm { guard: guard_of(&approval_id) },
+        kind: ItemKind::Alarm { guard: guard_key(&event.session, &approval_id) },
         deadline_ms: deadline_ms.saturating_sub(unix_ms()),
         open_max: ALARMS_MAX,
         body: body.into(),
@@ -251,7 +284,7 @@ mod tests {
         let note = event.guard.expect("a guard").note;
         assert!((GUARD_NOTE_BYTES_MAX - 4..=GUARD_NOTE_BYTES_MAX).contains(&note.len()), "{}", note.len());
         assert!(Decision::of_note(&note).reason.is_some_and(|reason| reason.starts_with("ä\n\"")));
-        assert_eq!((guard.key.as_str(), event.session.as_str(), event.effects.len()), ("a:a", "s", 1));
+        assert_eq!((guard.key, event.session.as_str(), event.effects.len()), (guard_key("s", "a"), "s", 1));
     }
 
     #[test]
@@ -270,6 +303,62 @@ mod tests {
         let mut own = made(RESOLVED, r#"{"approval_id":"b","decision":"yes","by":"r"}"#.into());
         guard_decision(&mut own);
         let guard = own.guard.expect("a guard");
-        assert_eq!((guard.key.as_str(), Decision::of_note(&guard.note).by.as_str()), ("a:b", "r"));
+        assert_eq!((guard.key, Decision::of_note(&guard.note).by.as_str()), (guard_key("s", "b"), "r"));
+    }
+
+    fn published(session: &str, data: String) -> wire::Event {
+        let (agent, runner, to) = ("", "", "");
+        Made { kind: RESOLVED, id: None, session, agent, runner, data, to, guard: None }.event()
+    }
+
+    #[test]
+    fn a_long_name_is_cut_before_it_is_looked_at() {
+        let by = "\u{1}\u{fc}".repeat(128 * 1024);
+        let mut event =
+            published("s", json!({"approval_id": "a", "decision": "y", "by": by, "reason": by}).to_string());
+        // Letter by letter this would take minutes.
+        guard_decision(&mut event);
+        let note = event.guard.expect("a guard").note;
+        assert!(note.len() <= GUARD_NOTE_BYTES_MAX, "{}", note.len());
+        let stands = Decision::of_note(&note);
+        assert!(by.starts_with(&stands.by) && !stands.by.is_empty() && stands.reason.is_some());
+    }
+
+    #[test]
+    fn a_decision_is_signed_by_who_publishes_it() {
+        let data = r#"{"by":"alice","decision":{"n":1.00},"approval_id":"a","by":"bob","note":",\"data\":{"}"#;
+        let mut event = published("s", data.to_owned());
+        sign(&mut event, "e\"ve");
+        let json = std::str::from_utf8(&event.json).expect("text");
+        assert!(
+            json.ends_with(r#","data":{"decision":{"n":1.00},"approval_id":"a","note":",\"data\":{","by":"e\"ve"}}"#),
+            "{json}"
+        );
+        guard_decision(&mut event);
+        assert_eq!(Decision::of_note(&event.guard.expect("a guard").note).by, "e\"ve");
+    }
+
+    #[test]
+    fn sessions_may_number_their_approvals_alike() {
+        let one = published("s1", json!({"approval_id": "1", "decision": "y", "by": "r"}).to_string());
+        let key = |mut event: wire::Event| {
+            guard_decision(&mut event);
+            event.guard.expect("a guard").key
+        };
+        let other = wire::Event { session: "s2".into(), ..one.clone() };
+        assert_ne!(key(one), key(other));
+        assert_ne!(alarm_key("s1", "1"), alarm_key("s2", "1"));
+        assert_ne!(alarm_key("s", "1"), alarm_key("s1", ""));
+    }
+
+    #[test]
+    fn what_redaction_changed_is_what_the_note_says() {
+        let command = answer(&json!({"approval_id": "a", "decision": "no", "reason": "hunter2"}));
+        let mut event = Answer::of(&command).expect("good").resolved("c-1", "s", "bob");
+        let json = String::from_utf8(event.json.to_vec()).expect("text");
+        event.json = json.replace("hunter2", "***").into();
+        guard_decision(&mut event);
+        let stands = Decision::of_note(&event.guard.expect("a guard").note);
+        assert_eq!((stands.reason.as_deref(), stands.command), (Some("***"), digest("c-1")));
     }
 }

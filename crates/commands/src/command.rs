@@ -3,9 +3,9 @@
 use serde_json::Value;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::echo;
-use tidings_protocol::limits::{NAME_BYTES_MAX, TYPE_BYTES_MAX};
+use tidings_protocol::limits::{DATA_DEPTH_MAX, NAME_BYTES_MAX, TYPE_BYTES_MAX};
 
-use crate::json::{Members, compact};
+use crate::json::{Members, compact, depth};
 use crate::{OWN_PREFIX, Refusal};
 
 /// Largest `data`, in bytes, without white space outside strings.
@@ -177,7 +177,8 @@ impl Command {
             check_name(field, name.as_deref(), NAME_BYTES_MAX)?;
         }
         check_name("capability", self.capability.as_deref(), CAPABILITY_BYTES_MAX)?;
-        for (field, name) in [names[0], ("capability", &self.capability)] {
+        check_path("id", self.id.as_deref().unwrap_or_default())?;
+        for (field, name) in [names[0], names[1], ("capability", &self.capability)] {
             if name.as_deref().is_some_and(|name| name.starts_with(OWN_PREFIX)) {
                 let expected = format!("`{OWN_PREFIX}` begins the server's own");
                 return Err(Refusal::of_field(ErrorCode::Reserved, field, &expected));
@@ -186,6 +187,12 @@ impl Command {
         let bytes = self.data.as_deref().map_or(0, str::len);
         if bytes > DATA_BYTES_MAX {
             return Err(Refusal::over("data", DATA_BYTES_MAX, bytes));
+        }
+        let depth = self.data.as_deref().map_or(0, depth);
+        if depth > DATA_DEPTH_MAX {
+            let mut refusal = Refusal::of_field(invalid, "data", "nested too deep");
+            refusal.errors[0] = refusal.errors[0].clone().limit(DATA_DEPTH_MAX, depth);
+            return Err(refusal);
         }
         let (least, most) = DEADLINE_MS;
         if self.deadline_ms.is_some_and(|ms| !(least..=most).contains(&ms)) {
@@ -205,7 +212,7 @@ impl Command {
 
     /// Whether it overtakes what waits: who wants something stopped, or has decided, does not queue behind the rest.
     pub fn is_urgent(&self) -> bool {
-        self.kind == "approval.answer" || self.kind.ends_with(".stop")
+        self.kind == "approval.answer" || self.kind.split('.').next_back() == Some("stop")
     }
 
     /// Whether it is something that a person says.
@@ -226,6 +233,14 @@ fn is_type(kind: &str) -> bool {
         !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     kind.bytes().next().is_some_and(|b| b.is_ascii_lowercase()) && kind.split('.').all(segment)
+}
+
+/// What stands in a path is no step of it: clients take `.` and `..` out.
+pub(crate) fn check_path(field: &str, name: &str) -> Result<(), Refusal> {
+    if matches!(name, "." | "..") {
+        return Err(Refusal::of_field(ErrorCode::InvalidField, field, "must not be `.` or `..`"));
+    }
+    Ok(())
 }
 
 /// A name is not empty, not too long, and has no control characters.
@@ -283,12 +298,18 @@ mod tests {
         }
         check(&format!("{{\"type\":\"a\",\"capability\":\"{long}\"}}"), invalid, Some("capability"), Some(64));
         check(r#"{"type":"a","id":"tidings:x"}"#, ErrorCode::Reserved, Some("id"), None);
+        check(r#"{"type":"a","session":"tidings:r:x"}"#, ErrorCode::Reserved, Some("session"), None);
+        check(r#"{"type":"a","id":"."}"#, invalid, Some("id"), None);
+        check(r#"{"type":"a","id":".."}"#, invalid, Some("id"), None);
         check(r#"{"type":"a","capability":"tidings:runner"}"#, ErrorCode::Reserved, Some("capability"), None);
         check(r#"{"type":"a","who":1}"#, ErrorCode::UnknownField, Some("who"), None);
         check(r#"{"type":"a","type":"b"}"#, ErrorCode::DuplicateField, Some("type"), None);
         check(r#"{"type":"a","deadline_ms":999}"#, invalid, Some("deadline_ms"), Some(1_000));
         check(r#"{"type":"a","deadline_ms":3600001}"#, invalid, Some("deadline_ms"), Some(3_600_000));
         check(r#"{"type":"a","deadline_ms":-1}"#, invalid, Some("deadline_ms"), None);
+        let nested = |depth: usize| format!(r#"{{"type":"a","data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(Command::parse(&nested(64)).is_ok());
+        check(&nested(65), invalid, Some("data"), Some(64));
         let data = "y".repeat(DATA_BYTES_MAX - 2);
         assert!(Command::parse(&format!("{{\"type\":\"a\",\"data\": \"{data}\" }}")).is_ok());
         check(&format!("{{\"type\":\"a\",\"data\":\"{data}z\"}}"), invalid, Some("data"), Some(DATA_BYTES_MAX as u64));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidings_broker::Sink;
-use tidings_broker::inbox::{Guarded, Here, Inboxes, LeaseAct, LeaseAnswer, LeaseStep, Leased, Take};
+use tidings_broker::inbox::{Guarded, Here, Inboxes, LeaseAct, LeaseAnswer, LeaseStep, Leased, Take, guard_of};
+use tidings_broker::{Sink, Subscription};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::project::Project;
 use tidings_protocol::timestamp::parse_rfc3339;
@@ -51,6 +51,8 @@ pub struct Lease {
     pub project: Project,
     /// Whose.
     pub runner: String,
+    /// Whose the runner is.
+    pub subject: String,
     /// The command.
     pub id: String,
     /// Its number.
@@ -119,12 +121,15 @@ impl Counter {
         stop: &CancellationToken,
     ) -> Result<Handed, Refusal> {
         let wants = take.max > 0;
-        self.0.owners.note_runner(project, &take.runner);
         let mut bell = None;
         loop {
             let here = self.0.inboxes.take(project.clone(), take.clone()).await?;
             let (commands, in_hand) = match here {
-                Here::Taken { commands, in_hand } => (commands, in_hand),
+                Here::Taken { commands, in_hand } => {
+                    // Only who may be there under this name is told what is for that runner.
+                    self.0.owners.note_runner(project, &take.runner);
+                    (commands, in_hand)
+                }
                 Here::Anothers => {
                     let detail = "a runner of this name is there by another credential";
                     return Err(Refusal::new(ErrorCode::RunnerTaken, detail));
@@ -133,33 +138,24 @@ impl Counter {
             };
             let now = Instant::now();
             if !commands.is_empty() || now >= until || !wants || stop.is_cancelled() {
-                return Ok(self.handed(project, &take.runner, commands, in_hand).await);
+                return Ok(self.handed(project, &take, commands, in_hand).await);
             }
-            let rings = match &bell {
-                Some((rings, _)) => rings,
-                None => {
-                    // Whoever is told before it looks finds the permit that was kept.
-                    let rings = Arc::new(Notify::new());
-                    let watching = self.0.inboxes.watch(project.clone(), Arc::new(Bell(rings.clone()))).await?;
-                    &bell.insert((rings, watching)).0
-                }
+            let Some((rings, _)) = &bell else {
+                bell = Some(self.watch(project).await?);
+                continue;
             };
-            tokio::select! {
-                () = rings.notified() => {}
-                () = tokio::time::sleep_until(until.min(now + LOOK_EVERY)) => {}
-                () = stop.cancelled() => {}
-            }
+            wait(rings, until.min(now + LOOK_EVERY), stop).await;
         }
     }
 
     /// What was leased, as it is told. A notice leaves with being told: nobody waits for an answer.
-    async fn handed(&self, project: &Project, runner: &str, leased: Vec<Leased>, in_hand: u32) -> Handed {
+    async fn handed(&self, project: &Project, take: &Take, leased: Vec<Leased>, in_hand: u32) -> Handed {
         let mut commands = Vec::with_capacity(leased.len());
         let mut notices = Vec::new();
         let now_ms = unix_ms();
         for leased in leased {
             let mut json = Vec::with_capacity(leased.body.len() + 128);
-            told::write(&leased, &mut json);
+            told::write(&leased, now_ms, &mut json);
             let Leased { id, lease, body, .. } = leased;
             if let Some(told) = Told::read(&body) {
                 if told.notice {
@@ -167,8 +163,9 @@ impl Counter {
                 } else {
                     let asked_ms = parse_rfc3339(&told.asked).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(now_ms);
                     self.0.metrics.waited.observe(Duration::from_millis(now_ms.saturating_sub(asked_ms)).as_secs_f64());
-                    let (project, runner, id) = (project.clone(), runner.to_owned(), id.clone());
-                    self.remember(Lease { project, runner, id, lease }, Arc::new(told));
+                    let (project, id) = (project.clone(), id.clone());
+                    let (runner, subject) = (take.runner.clone(), take.subject.clone());
+                    self.remember(Lease { project, runner, subject, id, lease }, Arc::new(told));
                 }
             }
             commands.push(Command { id, lease, json: json.into() });
@@ -176,7 +173,8 @@ impl Counter {
         let kept = u32::try_from(commands.len() - notices.len()).unwrap_or(u32::MAX);
         if !notices.is_empty() {
             // Not accepted it would be told again, which does no harm.
-            if let Err(error) = self.0.inboxes.answer(project.clone(), runner.to_owned(), notices).await {
+            let (runner, subject) = (take.runner.clone(), take.subject.clone());
+            if let Err(error) = self.0.inboxes.answer(project.clone(), runner, subject, notices).await {
                 tracing::debug!(%project, %error, "notices were not settled");
             }
         }
@@ -199,9 +197,9 @@ impl Counter {
     /// # Errors
     /// It is answered, `lease_lost`, `command_gone`, and those of the store.
     pub async fn step(&self, lease: &Lease, act: LeaseAct) -> Result<Arc<Told>, NoLease> {
-        let Lease { project, runner, id, lease: number } = lease;
+        let Lease { project, runner, subject, id, lease: number } = lease;
         let step = LeaseStep { id: id.clone(), lease: *number, act };
-        let answer = self.0.inboxes.answer(project.clone(), runner.clone(), vec![step]).await;
+        let answer = self.0.inboxes.answer(project.clone(), runner.clone(), subject.clone(), vec![step]).await;
         let answer = answer.map_err(|error| NoLease::Refused(error.into()))?.pop().unwrap_or(LeaseAnswer::Gone);
         let refused = |code, detail: &str| Err(NoLease::Refused(Refusal::new(code, detail)));
         match answer {
@@ -218,14 +216,19 @@ impl Counter {
                 None => refused(ErrorCode::Internal, "the command cannot be read"),
             },
             LeaseAnswer::Lost => refused(ErrorCode::LeaseLost, "the lease is over: the command was handed on"),
-            LeaseAnswer::Gone => {
-                let guard = self.0.inboxes.guard(project.clone(), tidings_broker::inbox::guard_of(id)).await;
-                match guard.map_err(|error| NoLease::Refused(error.into()))? {
-                    Some(first) => Err(NoLease::Answered(first)),
-                    None => refused(ErrorCode::CommandGone, "the command is not known any more"),
-                }
-            }
+            LeaseAnswer::Gone => match self.answer_of(lease).await.map_err(NoLease::Refused)? {
+                Some(first) => Err(NoLease::Answered(first)),
+                None => refused(ErrorCode::CommandGone, "the command is not known any more"),
+            },
         }
+    }
+
+    /// The final answer to the command of this lease, if it stands.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn answer_of(&self, lease: &Lease) -> Result<Option<Guarded>, Refusal> {
+        Ok(self.0.inboxes.guard(lease.project.clone(), guard_of(&lease.id)).await?)
     }
 
     /// Final answers of these stand. When this fails, their guards say so all the same.
@@ -235,11 +238,11 @@ impl Counter {
         }
     }
 
-    /// A runner goes.
+    /// A runner goes; whether it was there.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn leave(&self, project: &Project, runner: &str, subject: &str) -> Result<(), Refusal> {
+    pub async fn leave(&self, project: &Project, runner: &str, subject: &str) -> Result<bool, Refusal> {
         Ok(self.0.inboxes.leave(project.clone(), runner.to_owned(), subject.to_owned()).await?)
     }
 
@@ -261,20 +264,20 @@ impl Counter {
             if guarded.is_some() || now >= until || stop.is_cancelled() {
                 return Ok(guarded);
             }
-            let rings = match &bell {
-                Some((rings, _)) => rings,
-                None => {
-                    let rings = Arc::new(Notify::new());
-                    let watching = self.0.inboxes.watch(project.clone(), Arc::new(Bell(rings.clone()))).await?;
-                    &bell.insert((rings, watching)).0
-                }
+            let Some((rings, _)) = &bell else {
+                bell = Some(self.watch(project).await?);
+                continue;
             };
-            tokio::select! {
-                () = rings.notified() => {}
-                () = tokio::time::sleep_until(until.min(now + LOOK_EVERY)) => {}
-                () = stop.cancelled() => {}
-            }
+            wait(rings, until.min(now + LOOK_EVERY), stop).await;
         }
+    }
+
+    /// A bell that rings when something may have changed.
+    async fn watch(&self, project: &Project) -> Result<(Arc<Notify>, Subscription), Refusal> {
+        // Whoever is told before it listens finds the permit that was kept.
+        let rings = Arc::new(Notify::new());
+        let watching = self.0.inboxes.watch(project.clone(), Arc::new(Bell(rings.clone()))).await?;
+        Ok((rings, watching))
     }
 
     /// What it counts.
@@ -302,6 +305,14 @@ impl Counter {
                 remembered.told.remove(&oldest);
             }
         }
+    }
+}
+
+async fn wait(rings: &Notify, until: Instant, stop: &CancellationToken) {
+    tokio::select! {
+        () = rings.notified() => {}
+        () = tokio::time::sleep_until(until) => {}
+        () = stop.cancelled() => {}
     }
 }
 

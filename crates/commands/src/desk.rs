@@ -26,6 +26,7 @@ use tidings_protocol::wire;
 use tidings_registry::SettingsReader;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use ulid::Ulid;
 
 use crate::asker::Asker;
@@ -41,6 +42,9 @@ pub const OPEN_MAX: usize = 20_000;
 /// Bytes of them.
 pub const OPEN_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// The part of both that one project may have: others find room beside it.
+const PROJECT_SHARE: usize = 8;
+
 /// Notices that may wait in an inbox.
 const NOTICES_MAX: u32 = 10_000;
 
@@ -50,6 +54,9 @@ const NOTICE_MS: u64 = 60_000;
 /// How often, and after what pause, a call whose outcome is unknown is made again. It is harmless.
 const TRIES: u32 = 3;
 const TRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a desk that stops waits for decisions and cancellations that have begun.
+const FINISH_TIME: Duration = Duration::from_secs(3);
 
 /// Settings of a desk.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +80,8 @@ struct Inner {
     settings: Settings,
     table: Table,
     metrics: DeskMetrics,
+    /// Decisions and cancellations: once begun they come to their end, whoever asked is there or not.
+    tasks: TaskTracker,
 }
 
 /// A command that was taken.
@@ -156,13 +165,14 @@ impl Desk {
         metrics: DeskMetrics,
     ) -> Desk {
         let table = Table::new(metrics.open.clone());
-        Desk(Arc::new(Inner { inboxes, writers, projects, settings, table, metrics }))
+        Desk(Arc::new(Inner { inboxes, writers, projects, settings, table, metrics, tasks: TaskTracker::new() }))
     }
 
     /// Takes a command of who asks: he has the right to, and is within his rate. Asked again under its id it is the same
     /// command, and the answer says how it stands. Its final answer comes as an event.
     ///
-    /// Dropped before it is ready, the command may be taken or not.
+    /// Dropped before it is ready, the command may be taken or not; a decision or a cancellation that has begun is brought to
+    /// its end.
     ///
     /// # Errors
     /// What is wrong with it; `no_runner`, `inbox_full`, `command_conflict` and `busy`: nothing was put. `outcome_unknown`: it
@@ -180,12 +190,15 @@ impl Desk {
     /// Looks after what was taken until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let watching = self.0.writers.clone();
-        let keeping = keeper::keep(&self.0, stop.clone());
+        let keeping = keeper::keep(self.0.clone(), stop.clone());
         futures_util::future::join(watching.watch(stop), keeping).await;
     }
 
     /// Refuses what comes from now on, and resolves when everything that is written has been answered.
     pub async fn drain(&self) {
+        self.0.tasks.close();
+        // What is not at its end by then is answered by the alarm that it put.
+        let _ = tokio::time::timeout(FINISH_TIME, self.0.tasks.wait()).await;
         self.0.writers.drain().await;
     }
 
@@ -198,7 +211,7 @@ impl Desk {
 impl Inner {
     /// With whether it was known.
     async fn ask(
-        &self,
+        self: &Arc<Self>,
         project: &Project,
         asker: &Asker,
         command: Command,
@@ -212,17 +225,32 @@ impl Inner {
         let deadline_ms = command.deadline_ms.unwrap_or(self.settings.deadline_ms);
         let ask = Ask { command, told, deadline_ms };
         match class {
-            Class::Approval => self.decide(project, &ask).await,
-            Class::Cancel => self.cancel(project, &ask).await,
+            Class::Approval => {
+                let (this, project) = (self.clone(), project.clone());
+                self.bring_to_its_end(async move { this.decide(&project, &ask).await }).await
+            }
+            Class::Cancel => {
+                let (this, project) = (self.clone(), project.clone());
+                self.bring_to_its_end(async move { this.cancel(&project, &ask).await }).await
+            }
             _ => self.hand_on(project, ask).await,
         }
+    }
+
+    /// Does something of several steps, to the last one although the caller goes away between them.
+    async fn bring_to_its_end<T: Send + 'static>(
+        &self,
+        doing: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let lost = |_| Refusal::new(ErrorCode::OutcomeUnknown, "the service stops; to ask again is harmless");
+        self.tasks.spawn(doing).await.map_err(lost)?
     }
 
     /// Puts a command for runners, and keeps it.
     async fn hand_on(&self, project: &Project, ask: Ask) -> Result<(Asked, bool), Refusal> {
         let put = ask.item(ask.for_runners(), self.settings.inbox_max);
         let id = put.id.clone();
-        let Some(place) = self.table.reserve(put.body.len()) else {
+        let Some(place) = self.table.reserve(project, put.body.len()) else {
             return Err(Refusal::new(ErrorCode::Busy, "too many commands are open here"));
         };
         if let Some(text) = ask.command.text().filter(|_| ask.command.is_chat()) {
@@ -241,7 +269,7 @@ impl Inner {
         };
         let status = standing.as_ref().map_or(Status::Queued, Status::of);
         if status != Status::Answered {
-            place.keep(project, Kept { put, told: ask.told, due_at });
+            place.keep(Kept { put, told: ask.told, due_at });
         }
         Ok((Asked { id, status }, standing.is_some()))
     }
@@ -253,7 +281,9 @@ impl Inner {
             refused @ (PutAnswer::NoRunner | PutAnswer::Conflict) => {
                 return Err(refusal(&refused, ask.command.capability()));
             }
-            PutAnswer::Queued | PutAnswer::Full | PutAnswer::Known(_) => {}
+            // It was written down before it was put.
+            PutAnswer::Known(_) => return Ok(()),
+            PutAnswer::Queued | PutAnswer::Full => {}
         }
         let mut said = made::said(&ask.told, text);
         let away = || Refusal::new(ErrorCode::RedisAway, "the store is away: the project's settings cannot be read");
@@ -264,7 +294,7 @@ impl Inner {
         self.write(project, said).await.map(drop)
     }
 
-    /// Puts an item; again when it is not known whether it was.
+    /// Puts an item; again when it is not known whether it was. An id that was another asker's until it was answered is his.
     async fn put(&self, project: &Project, put: Put) -> Result<PutAnswer, CallError> {
         let mut tries = 1;
         loop {
@@ -272,6 +302,9 @@ impl Inner {
                 Err(CallError::Unknown(_) | CallError::Nothing(NothingWhy::Refusing(_))) if tries < TRIES => {
                     tries += 1;
                     tokio::time::sleep(TRY_PAUSE).await;
+                }
+                Ok(PutAnswer::Known(Standing::Answered(first))) if !made::is_of(&first.note, &put.asker) => {
+                    return Ok(PutAnswer::Conflict);
                 }
                 answer => return answer,
             }

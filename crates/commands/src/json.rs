@@ -1,7 +1,7 @@
 //! JSON as text: what passes through is never read into numbers and written again.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -91,7 +91,11 @@ pub(crate) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         // All of them lie in the basic plane.
-        if c.is_control() { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
+        if c.is_control() {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
     }
     out
 }
@@ -113,6 +117,26 @@ pub(crate) fn compact(json: &str) -> String {
     out
 }
 
+/// How deep arrays and objects lie in each other, in JSON that is known to be valid; 0: there are none.
+pub(crate) fn depth(json: &str) -> usize {
+    let (mut inside, mut escape) = (false, false);
+    let (mut now, mut most) = (0_usize, 0);
+    for b in json.bytes() {
+        match b {
+            _ if escape => escape = false,
+            b'\\' if inside => escape = true,
+            b'"' => inside = !inside,
+            b'[' | b'{' if !inside => {
+                now += 1;
+                most = most.max(now);
+            }
+            b']' | b'}' if !inside => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
 /// An object's JSON with members added at its end; `more` is `"name":value` with commas between, and not empty.
 pub(crate) fn with_members(object: &str, more: &str) -> String {
     let open = object.trim_end().strip_suffix('}').unwrap_or(object);
@@ -132,6 +156,13 @@ mod tests {
             (r#" {"a": "\\\" z" , "b":2}"#, r#"{"a":"\\\" z","b":2}"#),
         ] {
             assert_eq!(compact(json), expected);
+        }
+    }
+
+    #[test]
+    fn depth_counts_containers_outside_strings() {
+        for (json, expected) in [("1", 0), (r#"{"a":[1],"b":[]}"#, 2), (r#""[[\"[""#, 0), (r#"[{"[":"{"}]"#, 2)] {
+            assert_eq!(depth(json), expected, "{json}");
         }
     }
 

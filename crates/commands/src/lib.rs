@@ -19,7 +19,10 @@ pub mod owners;
 mod refusal;
 pub mod splice;
 pub mod sweeper;
+#[cfg(test)]
+mod tests;
 pub mod told;
+mod written;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,6 +52,6 @@ fn digest(text: &str) -> String {
 }
 
 /// Whether a project's settings say that all viewers get the answers to commands.
-pub fn answers_are_for_everyone(_settings: &tidings_protocol::settings::Settings) -> bool {
-    false
+pub fn answers_are_for_everyone(settings: &tidings_protocol::settings::Settings) -> bool {
+    settings.commands.answers == Some(tidings_protocol::settings::Answers::Everyone)
 }

@@ -6,9 +6,9 @@ use tidings_protocol::timestamp::rfc3339;
 use tidings_protocol::wire;
 use ulid::Ulid;
 
-use crate::json::string;
+use crate::json::{Members, string};
 use crate::told::Told;
-use crate::{ANSWER_KEPT_MS, unix_ms};
+use crate::{ANSWER_KEPT_MS, digest, unix_ms};
 
 /// Codes with which the services themselves answer a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(crate) enum FailedWhy {
     AlreadyAnswered,
     /// The asker does not want it any more.
     Cancelled,
+    /// The store lost it, and another asker has put one under its id since.
+    Conflict,
     /// Nobody answered in time.
     Deadline,
     /// The runner that worked on it, or that it is bound to, went.
@@ -24,13 +26,19 @@ pub(crate) enum FailedWhy {
 }
 
 impl FailedWhy {
-    pub(crate) const ALL: [FailedWhy; 4] =
-        [FailedWhy::AlreadyAnswered, FailedWhy::Cancelled, FailedWhy::Deadline, FailedWhy::RunnerLost];
+    pub(crate) const ALL: [FailedWhy; 5] = [
+        FailedWhy::AlreadyAnswered,
+        FailedWhy::Cancelled,
+        FailedWhy::Conflict,
+        FailedWhy::Deadline,
+        FailedWhy::RunnerLost,
+    ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             FailedWhy::AlreadyAnswered => "already_answered",
             FailedWhy::Cancelled => "cancelled",
+            FailedWhy::Conflict => "command_conflict",
             FailedWhy::Deadline => "deadline",
             FailedWhy::RunnerLost => "runner_lost",
         }
@@ -40,6 +48,7 @@ impl FailedWhy {
         match self {
             FailedWhy::AlreadyAnswered => "another answer came first",
             FailedWhy::Cancelled => "it was cancelled",
+            FailedWhy::Conflict => "the id is another asker's command by now",
             FailedWhy::Deadline => "nobody answered in time",
             FailedWhy::RunnerLost => "the runner went",
         }
@@ -69,11 +78,12 @@ impl Made<'_> {
         let remembered = self.id.is_some();
         let id = self.id.unwrap_or_else(|| Ulid::new().to_string());
         let named = [("session", self.session), ("agent", self.agent), ("runner", self.runner)];
-        let named: String = named
+        let named: Vec<String> = named
             .into_iter()
             .filter(|(_, text)| !text.is_empty())
             .map(|(name, text)| format!(",\"{name}\":{}", string(text)))
             .collect();
+        let named = named.concat();
         let json = format!(
             "{{\"type\":\"{}\",\"id\":{},\"time\":\"{time}\"{named},\"received\":\"{time}\",\"data\":{}}}",
             self.kind,
@@ -104,9 +114,15 @@ impl Made<'_> {
     }
 }
 
-/// The guard of a command's final answer.
-pub(crate) fn guard(command: &str, note: String) -> wire::Guard {
-    wire::Guard { key: guard_of(command), until_ms: unix_ms().saturating_add(ANSWER_KEPT_MS), note }
+/// The guard of a command's final answer; its note says whose the command is. `more`: members of it, each with a comma before it.
+pub(crate) fn guard(told: &Told, more: &str) -> wire::Guard {
+    let note = format!("{{\"asker\":\"{}\"{more}}}", digest(&told.by));
+    wire::Guard { key: guard_of(&told.id), until_ms: unix_ms().saturating_add(ANSWER_KEPT_MS), note }
+}
+
+/// Whether the answer with this note is one to this asker.
+pub(crate) fn is_of(note: &str, asker: &str) -> bool {
+    Members::of(note).and_then(|members| members.text("asker")).is_some_and(|whose| whose == digest(asker))
 }
 
 /// `command.completed`, made by the services. `result`: JSON.
@@ -136,8 +152,15 @@ pub(crate) fn failed(told: &Told, why: FailedWhy, runner: &str, more: &str) -> w
 
 fn answer(kind: &str, told: &Told, data: String, runner: &str) -> wire::Event {
     let (session, agent) = (told.session.as_deref().unwrap_or_default(), told.agent.as_deref().unwrap_or_default());
-    let guard = Some(guard(&told.id, String::new()));
+    let guard = Some(guard(told, ""));
     Made { kind, id: None, session, agent, runner, data, to: told.to(), guard }.event()
+}
+
+/// `command.failed` for who asked alone, of a command whose id is another asker's by now: it settles nothing. None: its answers
+/// are for everybody, who would take it for the other's.
+pub(crate) fn displaced(told: &Told) -> Option<wire::Event> {
+    let event = failed(told, FailedWhy::Conflict, "", "");
+    (!event.to.is_empty()).then_some(wire::Event { guard: None, ..event })
 }
 
 /// What a person says with a command, for the log.
@@ -208,7 +231,15 @@ mod tests {
         assert_eq!((&json["session"], &json["runner"]), (&json!("s"), &json!("r-1")));
         let guard = event.guard.expect("a guard");
         assert_eq!((guard.key.as_str(), event.to.as_str()), ("c:c-\"1", "alice"));
+        assert!(is_of(&guard.note, "alice") && !is_of(&guard.note, "bob") && !is_of("", "alice"), "{}", guard.note);
         assert!(guard.until_ms >= unix_ms() + ANSWER_KEPT_MS - 1_000 && event.effects.is_empty());
+    }
+
+    #[test]
+    fn who_lost_his_id_is_told_alone() {
+        let event = displaced(&told()).expect("an event");
+        assert_eq!((event.to.as_str(), event.guard), ("alice", None));
+        assert_eq!(displaced(&Told { reply_to: None, ..told() }), None);
     }
 
     #[test]

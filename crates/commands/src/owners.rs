@@ -36,6 +36,12 @@ const DATA: &str = ",\"data\":";
 /// Where it names its runner.
 const RUNNER: &str = ",\"runner\":";
 
+/// For how long it is known that a session ended: what comes late tells nothing of who works for it.
+const ENDED_KEPT: Duration = Duration::from_mins(10);
+
+/// The types that begin a session, one that ended, too.
+const BEGINS: [&str; 1] = ["session.started"];
+
 /// The types that end a session.
 const ENDS: [&str; 3] = ["session.completed", "session.failed", "session.cancelled"];
 
@@ -44,13 +50,54 @@ pub(crate) fn session_of_runner(runner: &str) -> String {
     format!("{OWN_PREFIX}r:{}", digest(runner))
 }
 
+/// By project, session and agent: the runner, and when it was noted.
+type Remembered = HashMap<(Project, String, String), (String, Instant), foldhash::fast::RandomState>;
+
+/// Sessions that ended, and when: by project, so that the many others are found out without a copy of their name.
+#[derive(Default)]
+struct Ended {
+    by_project: HashMap<Project, HashMap<String, Instant, foldhash::fast::RandomState>, foldhash::fast::RandomState>,
+    count: usize,
+}
+
+impl Ended {
+    /// When it is full it begins anew, as what is remembered does.
+    fn insert(&mut self, project: &Project, session: &str) {
+        if self.count >= REMEMBERED_MAX {
+            *self = Ended::default();
+        }
+        let sessions = self.by_project.entry(project.clone()).or_default();
+        if sessions.insert(session.to_owned(), Instant::now()).is_none() {
+            self.count += 1;
+        }
+    }
+
+    fn remove(&mut self, project: &Project, session: &str) {
+        if self.by_project.get_mut(project).is_some_and(|sessions| sessions.remove(session).is_some()) {
+            self.count -= 1;
+        }
+    }
+
+    /// Whether a session ended a while ago, and not longer.
+    fn has(&mut self, project: &Project, session: &str) -> bool {
+        let since = self.by_project.get(project).and_then(|sessions| sessions.get(session));
+        let Some(since) = since else { return false };
+        let has = since.elapsed() < ENDED_KEPT;
+        if !has {
+            self.remove(project, session);
+        }
+        has
+    }
+}
+
 /// Who publishes for what. Cheap to clone.
 #[derive(Clone)]
 pub struct Owners(Arc<Inner>);
 
 struct Inner {
     inboxes: Arc<dyn Inboxes>,
-    remembered: Mutex<HashMap<(Project, String, String), (String, Instant), foldhash::fast::RandomState>>,
+    remembered: Mutex<Remembered>,
+    ended: Mutex<Ended>,
     queue: mpsc::Sender<(Project, Owned)>,
 }
 
@@ -64,22 +111,21 @@ impl Owners {
     /// Nobody is known yet. The notes must be written by [`Notes::run`].
     pub fn new(inboxes: Arc<dyn Inboxes>) -> (Owners, Notes) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let inner = Inner { inboxes: inboxes.clone(), remembered: Mutex::default(), queue: sender };
+        let inner =
+            Inner { inboxes: inboxes.clone(), remembered: Mutex::default(), ended: Mutex::default(), queue: sender };
         (Owners(Arc::new(inner)), Notes { inboxes, queue: receiver })
     }
 
     /// Notes who publishes these events. Never waits.
     pub fn note(&self, project: &Project, events: &[wire::Event]) {
+        let over = self.over(project, events);
         let mut seen = HashSet::new();
         // The last one of each tells.
-        for event in events.iter().rev() {
-            if ENDS.contains(&event.r#type.as_str()) && !event.session.is_empty() {
-                if seen.insert((event.session.as_str(), "")) {
-                    self.ended(project, &event.session);
-                }
+        for (at, event) in events.iter().enumerate().rev() {
+            if (event.session.is_empty() && event.agent.is_empty()) || event.session.starts_with(OWN_PREFIX) {
                 continue;
             }
-            if (event.session.is_empty() && event.agent.is_empty()) || event.session.starts_with(OWN_PREFIX) {
+            if over.get(event.session.as_str()).is_some_and(|until| at < *until) {
                 continue;
             }
             let known = seen.contains(&(event.session.as_str(), event.agent.as_str()));
@@ -87,6 +133,26 @@ impl Owners {
             seen.insert((event.session.as_str(), event.agent.as_str()));
             self.owns(project, &event.session, &event.agent, &runner);
         }
+    }
+
+    /// Up to which of these events sessions are over: what they say up to there tells nothing of who works for them. Ends are
+    /// noted.
+    fn over<'a>(&self, project: &Project, events: &'a [wire::Event]) -> HashMap<&'a str, usize> {
+        let mut over = HashMap::new();
+        let mut ended = self.0.ended.lock();
+        for (at, event) in events.iter().enumerate().filter(|(_, event)| !event.session.is_empty()) {
+            let (kind, session) = (event.r#type.as_str(), event.session.as_str());
+            if ENDS.contains(&kind) {
+                ended.insert(project, session);
+                over.insert(session, at + 1);
+                self.ended(project, session);
+            } else if BEGINS.contains(&kind) {
+                ended.remove(project, session);
+            } else if ended.has(project, session) {
+                over.insert(session, at + 1);
+            }
+        }
+        over
     }
 
     /// Notes that a runner is there, to be told something itself.
@@ -197,13 +263,19 @@ mod tests {
             std::iter::from_fn(|| notes.queue.try_recv().ok()).map(|(_, owned)| owned.runner).collect::<Vec<_>>()
         };
         let (one, two) = (Some("r1".to_owned()), Some("r2".to_owned()));
-        assert_eq!(noted(&[log("r2"), log("r1")]), [one.clone()], "the last one tells");
+        assert_eq!(noted(&[log("r2"), log("r1")]), vec![one.clone()], "the last one tells");
         assert_eq!(noted(&[log("r1")]), []);
         assert_eq!(noted(&[log("r2")]), [two]);
         assert_eq!(noted(&[event("log", "s", r#"{"type":"log","data":{"runner":"r1"}}"#)]), []);
         tokio::time::advance(AGAIN_AFTER).await;
         assert_eq!(noted(&[event("session.completed", "s", "{}")]), [None]);
-        assert_eq!(noted(&[log("r1")]), [one]);
+        assert_eq!(noted(&[log("r1")]), [], "what comes late");
+        let again = event("session.started", "s", r#"{"type":"session.started","runner":"r1","data":{}}"#);
+        assert_eq!(noted(&[again]), [one]);
+        let late = |runner: &'static str| wire::Event { agent: "a".into(), ..log(runner) };
+        assert_eq!(noted(&[late("r1"), event("session.failed", "s", "{}"), late("r1")]), [None], "the end tells");
+        tokio::time::advance(ENDED_KEPT).await;
+        assert_eq!(noted(&[log("r2")]), [Some("r2".to_owned())], "it is forgotten that it ended");
         let own = event("log", "tidings:r:x", r#"{"type":"log","runner":"eve"}"#);
         assert_eq!(noted(&[own]), []);
     }

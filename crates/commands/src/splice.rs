@@ -33,11 +33,11 @@ pub fn fill(event: &str, told: &Told, runner: &str) -> Result<String, Fault> {
     if members.get("session").is_none()
         && let Some(session) = &told.session
     {
-        more.push_str(&format!(",\"session\":{}", string(session)));
+        more = format!("{more},\"session\":{}", string(session));
         if members.get("agent").is_none()
             && let Some(agent) = &told.agent
         {
-            more.push_str(&format!(",\"agent\":{}", string(agent)));
+            more = format!("{more},\"agent\":{}", string(agent));
         }
     }
     let mut out = String::with_capacity(event.len() + more.len());
@@ -111,7 +111,7 @@ pub fn address(events: &mut [wire::Event], told: &Told, to_everyone: bool) -> Re
                 let fault = FieldProblem::new(code).expected(detail);
                 return Err(Fault { errors: vec![fault], ..Fault::new(code, detail) }.at(index as u64 + 1));
             }
-            event.guard = Some(made::guard(&told.id, note(&event.id)));
+            event.guard = Some(made::guard(told, &note(&event.id)));
         }
     }
     Ok(())
@@ -119,7 +119,7 @@ pub fn address(events: &mut [wire::Event], told: &Told, to_everyone: bool) -> Re
 
 /// What the guard of a runner's answer says: which event it was, so that a retry is known.
 fn note(event: &str) -> String {
-    format!("{{\"event\":{}}}", string(event))
+    format!(",\"event\":{}", string(event))
 }
 
 /// Whether the answer with this note is this event.

@@ -8,20 +8,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tidings_broker::inbox::{Due, DueItem, Inboxes, Lapsed};
 use tidings_broker::{Broker, INDEX_SHARDS, Span};
-use tidings_log::writer::{Options, Outcome, Writers};
-use tidings_protocol::entry::Body;
+use tidings_log::writer::{Outcome, Writers};
+use tidings_protocol::entry::{Body, Entry};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tidings_registry::SettingsReader;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::approval::Alarmed;
 use crate::metrics::WorkMetrics;
 use crate::told::Told;
+use crate::written::write_all;
 use crate::{OWN_PREFIX, made, made::FailedWhy};
 
 /// How often the clock is looked at.
@@ -39,28 +40,46 @@ const BUSY_LOOK: Duration = Duration::from_secs(1);
 /// One with nothing but runners.
 const QUIET_LOOK: Duration = Duration::from_secs(5);
 
+/// One whose answers could not all be written.
+const FAILED_LOOK: Duration = Duration::from_secs(5);
+
 /// Inboxes that are looked at at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Bytes of the log in which the last word of a session is looked for.
 const LAST_WORD_BYTES: usize = 512 * 1024;
 
 /// Looks after inboxes.
 pub struct Sweeper {
+    looker: Arc<Looker>,
+    owner: String,
+    /// When each inbox is looked at next, and what was found the last time.
+    plan: HashMap<Project, Planned, foldhash::fast::RandomState>,
+    /// One task for each inbox that is looked at: none waits for another one, nor leases for any.
+    looks: JoinSet<(Project, Planned)>,
+    looked_at: HashMap<Id, Project>,
+}
+
+/// Looks at one inbox.
+struct Looker {
     broker: Arc<dyn Broker>,
     inboxes: Arc<dyn Inboxes>,
     writers: Writers,
     projects: SettingsReader,
     metrics: WorkMetrics,
-    owner: String,
-    /// When each inbox is looked at next, and what was found the last time.
-    plan: HashMap<Project, Planned, foldhash::fast::RandomState>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Planned {
     at: Option<Instant>,
     found: (u64, u64, u64),
+}
+
+/// An item that is due, as it is answered.
+struct Closing {
+    id: String,
+    why: FailedWhy,
+    is_approval: bool,
 }
 
 impl Sweeper {
@@ -68,7 +87,8 @@ impl Sweeper {
     pub fn new(broker: Arc<dyn Broker>, writers: Writers, projects: SettingsReader, metrics: WorkMetrics) -> Sweeper {
         let inboxes = broker.inboxes();
         let owner = format!("{:032x}", rand::random::<u128>());
-        Sweeper { broker, inboxes, writers, projects, metrics, owner, plan: HashMap::default() }
+        let looker = Arc::new(Looker { broker, inboxes, writers, projects, metrics });
+        Sweeper { looker, owner, plan: HashMap::default(), looks: JoinSet::new(), looked_at: HashMap::new() }
     }
 
     /// Works until `stop`.
@@ -78,15 +98,21 @@ impl Sweeper {
         let mut next_round = Instant::now();
         let working = async {
             loop {
-                let now = ticks.tick().await;
+                let now = tokio::select! {
+                    now = ticks.tick() => now,
+                    Some(looked) = self.looks.join_next_with_id() => {
+                        self.looked(looked);
+                        Instant::now()
+                    }
+                };
                 if now >= next_round {
                     next_round = now + ROUND;
                     self.round(now).await;
                 }
-                self.look(now).await;
+                self.look(now);
             }
         };
-        stop.run_until_cancelled(working).await.unwrap_or(())
+        stop.run_until_cancelled(working).await.unwrap_or(());
     }
 
     /// Learns which inboxes there are in the shards that are ours.
@@ -95,11 +121,11 @@ impl Sweeper {
         let mut ours: HashMap<Project, Planned, foldhash::fast::RandomState> = HashMap::default();
         for shard in 0..INDEX_SHARDS {
             // Leases of the janitor's are those below.
-            let lease = self.broker.lease(INDEX_SHARDS + shard, self.owner.clone(), ttl_ms).await;
+            let lease = self.looker.broker.lease(INDEX_SHARDS + shard, self.owner.clone(), ttl_ms).await;
             if !matches!(lease, Ok(true)) {
                 continue;
             }
-            let Ok(projects) = self.inboxes.projects(shard).await else { continue };
+            let Ok(projects) = self.looker.inboxes.projects(shard).await else { continue };
             for project in projects {
                 let planned =
                     self.plan.get(&project).copied().unwrap_or(Planned { at: Some(now), ..Planned::default() });
@@ -108,31 +134,52 @@ impl Sweeper {
         }
         self.plan = ours;
         let sum = |of: fn(&Planned) -> u64| i64::try_from(self.plan.values().map(of).sum::<u64>()).unwrap_or(i64::MAX);
-        self.metrics.open.set(sum(|planned| planned.found.0));
-        self.metrics.waiting.set(sum(|planned| planned.found.1));
-        self.metrics.runners.set(sum(|planned| planned.found.2));
+        self.looker.metrics.open.set(sum(|planned| planned.found.0));
+        self.looker.metrics.waiting.set(sum(|planned| planned.found.1));
+        self.looker.metrics.runners.set(sum(|planned| planned.found.2));
     }
 
-    /// Looks at the inboxes whose time has come.
-    async fn look(&mut self, now: Instant) {
-        let is_due = |planned: &Planned| planned.at.is_some_and(|at| at <= now);
-        let due: Vec<Project> =
-            self.plan.iter().filter(|(_, planned)| is_due(planned)).map(|(project, _)| project.clone()).collect();
-        if due.is_empty() {
-            return;
+    /// Begins to look at the inboxes whose time has come, those first that are waiting longest.
+    fn look(&mut self, now: Instant) {
+        let room = AT_ONCE - self.looks.len();
+        let is_free = |project: &Project| !self.looked_at.values().any(|other| other == project);
+        let due = self.plan.iter().filter_map(|(project, planned)| Some((planned.at?, project)));
+        let mut due: Vec<_> = due.filter(|(at, project)| *at <= now && is_free(project)).collect();
+        due.sort_unstable_by_key(|(at, _)| *at);
+        let due: Vec<Project> = due.into_iter().take(room).map(|(_, project)| project.clone()).collect();
+        for project in due {
+            let (looker, of) = (self.looker.clone(), project.clone());
+            let looking = async move {
+                let planned = looker.look_at(&of).await;
+                (of, planned)
+            };
+            let id = self.looks.spawn(looking).id();
+            self.looked_at.insert(id, project);
         }
-        let this = &*self;
-        let looked: Vec<(Project, Planned)> = futures_util::stream::iter(due)
-            .map(async |project| {
-                let planned = this.look_at(&project).await;
-                (project, planned)
-            })
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        self.plan.extend(looked);
     }
 
+    /// A look has come to its end.
+    fn looked(&mut self, looked: Result<(Id, (Project, Planned)), JoinError>) {
+        match looked {
+            Ok((id, (project, planned))) => {
+                self.looked_at.remove(&id);
+                // Others may be looking after it by now.
+                if let Some(before) = self.plan.get_mut(&project) {
+                    *before = planned;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a look at an inbox failed");
+                let project = self.looked_at.remove(&error.id());
+                if let Some(before) = project.and_then(|project| self.plan.get_mut(&project)) {
+                    before.at = Some(Instant::now() + FAILED_LOOK);
+                }
+            }
+        }
+    }
+}
+
+impl Looker {
     /// Does what is due in one inbox, and says when to look again.
     async fn look_at(&self, project: &Project) -> Planned {
         let due = match self.inboxes.due(project.clone()).await {
@@ -146,102 +193,119 @@ impl Sweeper {
         let busy = due.open > 0 || !due.lapsed.is_empty();
         let more = !(due.expired.is_empty() && due.lost.is_empty() && due.lapsed.is_empty());
         let next = due.next_ms.map(Duration::from_millis);
-        self.answer(project, due).await;
+        let all = self.answer(project, due).await;
         let latest = if busy { BUSY_LOOK } else { QUIET_LOOK };
-        // What was done may not be all.
-        let after = if more { TICK } else { next.map_or(latest, |next| next.clamp(TICK, latest)) };
+        let after = match (all, more) {
+            (false, _) => FAILED_LOOK,
+            // What was done may not be all.
+            (true, true) => TICK,
+            (true, false) => next.map_or(latest, |next| next.clamp(TICK, latest)),
+        };
         Planned { at: Some(Instant::now() + after), found }
     }
 
-    async fn answer(&self, project: &Project, due: Due) {
+    /// Answers what is due. False: not all of it, this time.
+    async fn answer(&self, project: &Project, due: Due) -> bool {
         let Due { expired, lost, lapsed, .. } = due;
         let expired = expired.into_iter().map(|item| (item, FailedWhy::Deadline));
         let lost = lost.into_iter().map(|item| (item, FailedWhy::RunnerLost));
-        let mut settled = Vec::new();
-        for (item, why) in expired.chain(lost) {
-            if self.close(project, &item, why).await {
-                settled.push(item.id);
+        let all = self.close(project, expired.chain(lost).collect()).await;
+        // One whose log takes no answers takes no mourning.
+        all && self.mourn(project, lapsed).await
+    }
+
+    /// Answers items, all by one call. False: not all of them, this time.
+    async fn close(&self, project: &Project, items: Vec<(DueItem, FailedWhy)>) -> bool {
+        if items.is_empty() {
+            return true;
+        }
+        let Ok(settings) = self.projects.numbers_of(project).await else { return false };
+        let everyone = crate::answers_are_for_everyone(&settings);
+        let (mut settled, mut closing, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        for (item, why) in items {
+            match last_word(project, &item, why, everyone) {
+                Some(event) => {
+                    closing.push(Closing { id: item.id, why, is_approval: event.r#type.starts_with("approval.") });
+                    events.push(event);
+                }
+                None => settled.push(item.id),
             }
+        }
+        let outcomes = write_all(&self.writers, project, events).await;
+        let all = outcomes.iter().all(Option::is_some);
+        for (Closing { id, why, is_approval }, outcome) in closing.into_iter().zip(outcomes) {
+            match outcome {
+                Some(Outcome::Appended { .. }) if is_approval => self.metrics.expired.inc(),
+                Some(Outcome::Appended { .. }) => self.metrics.on_failed(why),
+                Some(_) => {}
+                None => continue,
+            }
+            settled.push(id);
         }
         if !settled.is_empty()
             && let Err(error) = self.inboxes.settle(project.clone(), settled).await
         {
             tracing::debug!(%project, %error, "what is answered was not settled");
         }
-        self.mourn(project, lapsed).await;
+        all
     }
 
-    /// Answers an item. False: not this time.
-    async fn close(&self, project: &Project, item: &DueItem, why: FailedWhy) -> bool {
-        let alarmed = item.alarm.then(|| Alarmed::read(&item.body)).flatten();
-        let event = match (alarmed, Told::read(&item.body)) {
-            (Some(alarmed), _) => alarmed.expired(),
-            // It was for the runner that went.
-            (None, Some(told)) if told.notice => return true,
-            (None, Some(told)) => {
-                let Ok(settings) = self.projects.numbers_of(project).await else { return false };
-                let everyone = crate::answers_are_for_everyone(&settings);
-                let told = Told { reply_to: told.reply_to.filter(|_| !everyone), ..told };
-                made::failed(&told, why, &item.runner, "")
-            }
-            (None, None) => {
-                tracing::error!(%project, "an item of an inbox cannot be read; it is dropped");
-                return true;
-            }
-        };
-        let is_approval = event.r#type.starts_with("approval.");
-        match self.write(project, event).await {
-            Some(Outcome::Appended { .. }) if is_approval => self.metrics.expired.inc(),
-            Some(Outcome::Appended { .. }) => self.metrics.on_failed(why),
-            Some(_) => {}
-            None => return false,
-        }
-        true
-    }
-
-    /// Says which sessions lost their runner, once.
-    async fn mourn(&self, project: &Project, lapsed: Vec<Lapsed>) {
-        let mut done = Vec::new();
-        for gone in lapsed {
-            let sessions: Vec<&String> = gone.sessions.iter().filter(|name| !name.starts_with(OWN_PREFIX)).collect();
-            let mut all = true;
-            for session in sessions {
-                let last = self.last_word(project, session).await;
-                let event = made::lost(session, &gone.runner, gone.until_ms, last.as_deref());
-                match self.write(project, event).await {
-                    Some(Outcome::Appended { .. }) => self.metrics.sessions_lost.inc(),
-                    Some(_) => {}
-                    None => all = false,
+    /// Says which sessions lost their runner, once. False: not all of them, this time.
+    async fn mourn(&self, project: &Project, mut lapsed: Vec<Lapsed>) -> bool {
+        let is_own = |session: &String| session.starts_with(OWN_PREFIX);
+        let sessions = |gone: &Lapsed| gone.sessions.iter().filter(|name| !is_own(name)).cloned().collect::<Vec<_>>();
+        let mut all = true;
+        if lapsed.iter().any(|gone| !sessions(gone).is_empty()) {
+            let Ok(page) = self.broker.read(project.clone(), Span::Tail, LAST_WORD_BYTES).await else { return false };
+            let mut events = Vec::new();
+            for gone in &lapsed {
+                for session in sessions(gone) {
+                    let last = position_of(&page.entries, &session);
+                    events.push(made::lost(&session, &gone.runner, gone.until_ms, last.as_deref()));
                 }
             }
-            if all {
-                done.push(gone);
-            }
+            let outcomes = write_all(&self.writers, project, events).await;
+            all = outcomes.iter().all(Option::is_some);
+            let mut outcomes = outcomes.into_iter();
+            lapsed.retain(|gone| {
+                let said: Vec<_> = outcomes.by_ref().take(sessions(gone).len()).collect();
+                let new = said.iter().filter(|outcome| matches!(outcome, Some(Outcome::Appended { .. }))).count();
+                self.metrics.sessions_lost.inc_by(new as u64);
+                said.iter().all(Option::is_some)
+            });
         }
-        if !done.is_empty()
-            && let Err(error) = self.inboxes.forget(project.clone(), done).await
+        if !lapsed.is_empty()
+            && let Err(error) = self.inboxes.forget(project.clone(), lapsed).await
         {
             tracing::debug!(%project, %error, "runners that lapsed are not forgotten yet");
         }
+        all
     }
+}
 
-    /// The position of a session's last event, if it is among the newest of the log.
-    async fn last_word(&self, project: &Project, session: &str) -> Option<String> {
-        let page = self.broker.read(project.clone(), Span::Tail, LAST_WORD_BYTES).await.ok()?;
-        page.entries.iter().rev().find_map(|entry| {
-            let Body::Events(events) = &entry.body else { return None };
-            let at = events.iter().rposition(|event| event.session == session)?;
-            Some(entry.position_of(at).to_string())
-        })
-    }
-
-    async fn write(&self, project: &Project, event: wire::Event) -> Option<Outcome> {
-        match self.writers.submit(project, vec![event], Options::new()).await {
-            Ok(outcomes) => outcomes.into_iter().next(),
-            Err(error) => {
-                tracing::debug!(%project, %error, "an answer cannot be written yet");
-                None
-            }
+/// What answers an item; none: nobody waits for that.
+fn last_word(project: &Project, item: &DueItem, why: FailedWhy, everyone: bool) -> Option<wire::Event> {
+    let alarmed = item.alarm.then(|| Alarmed::read(&item.body)).flatten();
+    match (alarmed, Told::read(&item.body)) {
+        (Some(alarmed), _) => Some(alarmed.expired()),
+        // It was for the runner that went.
+        (None, Some(told)) if told.notice => None,
+        (None, Some(told)) => {
+            let told = Told { reply_to: told.reply_to.filter(|_| !everyone), ..told };
+            Some(made::failed(&told, why, &item.runner, ""))
+        }
+        (None, None) => {
+            tracing::error!(%project, "an item of an inbox cannot be read; it is dropped");
+            None
         }
     }
+}
+
+/// The position of a session's last event in this part of a log.
+fn position_of(entries: &[Entry], session: &str) -> Option<String> {
+    entries.iter().rev().find_map(|entry| {
+        let Body::Events(events) = &entry.body else { return None };
+        let at = events.iter().rposition(|event| event.session == session)?;
+        Some(entry.position_of(at).to_string())
+    })
 }

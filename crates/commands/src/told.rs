@@ -82,14 +82,20 @@ impl Told {
     }
 }
 
-/// Writes a command as its runner is told it: what lies in the inbox, and its lease.
-pub fn write(leased: &Leased, out: &mut Vec<u8>) {
+/// Writes a command as its runner is told it now: what lies in the inbox, and its lease. How long is left is said as well, for
+/// runners with another clock.
+pub fn write(leased: &Leased, now_ms: u64, out: &mut Vec<u8>) {
     let open = leased.body.strip_suffix(b"}").unwrap_or(&leased.body);
     out.extend_from_slice(open);
     let (deadline, accept_by) = (rfc3339(leased.deadline_ms), rfc3339(leased.until_ms));
-    let lease = leased.lease;
+    let left = |at_ms: u64| at_ms.saturating_sub(now_ms);
+    let (lease, deadline_in, accept_in) = (leased.lease, left(leased.deadline_ms), left(leased.until_ms));
     out.extend_from_slice(
-        format!(",\"deadline\":\"{deadline}\",\"lease\":{lease},\"accept_by\":\"{accept_by}\"}}").as_bytes(),
+        format!(
+            ",\"deadline\":\"{deadline}\",\"deadline_in_ms\":{deadline_in},\"lease\":{lease},\"accept_by\":\"{accept_by}\",\
+             \"accept_in_ms\":{accept_in}}}"
+        )
+        .as_bytes(),
     );
 }
 
@@ -110,7 +116,7 @@ mod tests {
         let leased =
             Leased { id: "c-1".into(), lease: 2, until_ms: 31_000, deadline_ms: 61_000, asker: "alice".into(), body };
         let mut out = Vec::new();
-        write(&leased, &mut out);
+        write(&leased, 1_500, &mut out);
         let text = String::from_utf8(out).expect("text");
         assert!(text.contains(data), "{text}");
         let mut told: Value = serde_json::from_str(&text).expect("JSON");
@@ -119,6 +125,7 @@ mod tests {
             "type": "session.stop", "id": "c-1", "session": "s", "agent": null, "capability": "session", "data": null,
             "by": "al\"ice", "reply_to": "alice", "asked": "1970-01-01T00:00:01.000Z",
             "deadline": "1970-01-01T00:01:01.000Z", "lease": 2, "accept_by": "1970-01-01T00:00:31.000Z",
+            "deadline_in_ms": 59_500, "accept_in_ms": 29_500,
         });
         assert_eq!(told, expected);
     }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::FuturesUnordered;
-use http::{Extensions, StatusCode, header};
+use http::{StatusCode, header};
 use std::sync::Arc;
 use tidings_commands::Refusal;
 use tidings_commands::asker::Asker;
@@ -115,6 +115,18 @@ impl Commands {
         self.desk.ask(project, asker, command).await
     }
 
+    /// Who may ask something or other in this project.
+    async fn admitted(&self, grant: Grant, project: &Project) -> Result<Grant, Refused> {
+        if self.rights.is_open() || grant.allows(project, Scope::Approve) {
+            return Ok(grant);
+        }
+        match self.rights.authorize(&grant, project, Scope::Command).await {
+            Ok(granted) => Ok(granted),
+            // A membership may say more than the credential.
+            Err(refused) => Ok(self.rights.authorize(&grant, project, Scope::Approve).await.map_err(|_| refused)?),
+        }
+    }
+
     /// The desk behind it.
     pub(crate) fn desk(&self) -> &Desk {
         &self.desk
@@ -127,14 +139,14 @@ impl dialects::Desk for Commands {
         &self,
         project: &Project,
         grant: &Grant,
+        caller: &Caller,
         command: &tidings_dialects::Command,
     ) -> BoxFuture<'static, Result<String, dialects::Refusal>> {
-        let (this, project, grant) = (self.clone(), project.clone(), grant.clone());
+        let (this, project, grant, caller) = (self.clone(), project.clone(), grant.clone(), caller.clone());
         let tidings_dialects::Command { kind, id, session, agent, data } = command.clone();
         let data = Some(data.to_string()).filter(|_| !data.is_null());
         let command = Command { id, session, agent, data, ..Command::new(kind) };
         async move {
-            let caller = Caller::of(&grant, &Extensions::new());
             let asked = Commands::ask(&this, &grant, &caller, &Asker::viewer(grant.viewer()), &project, command).await;
             let refused = |refusal: Refusal| dialects::Refusal { code: refusal.code.as_str(), message: refusal.detail };
             asked.map(|asked| asked.id).map_err(refused)
@@ -163,11 +175,13 @@ impl Asking {
         Asking { commands, caller, pending: FuturesUnordered::new() }
     }
 
-    /// Asks; [`Asking::poll_said`] tells what became of it. False: too many are on their way, it was not taken.
-    pub(crate) fn ask(&mut self, grant: Grant, project: Project, command: Command, reference: Option<String>) -> bool {
-        if self.pending.len() >= ASKING_MAX {
-            return false;
-        }
+    /// Whether as many are on their way as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending.len() >= ASKING_MAX
+    }
+
+    /// Asks; [`Asking::poll_said`] tells what became of it.
+    pub(crate) fn ask(&mut self, grant: Grant, project: Project, command: Command, reference: Option<String>) {
         let (commands, caller) = (self.commands.clone(), self.caller.clone());
         let asking = async move {
             let asker = Asker::of(&grant);
@@ -175,7 +189,6 @@ impl Asking {
             Said { project, asked, reference }
         };
         self.pending.push(asking.boxed());
-        true
     }
 
     /// What became of one of them. Pending: nothing yet, or none is on its way.
@@ -215,6 +228,8 @@ pub(crate) async fn ask(
     body: Body,
 ) -> Result<Response, Refused> {
     let project = params::project(&project)?;
+    // Before anything is read: who may neither ask nor decide has nothing to say here.
+    let grant = shared.commands.admitted(grant, &project).await?;
     let body = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await;
     let body = body.map_err(|_| Refused::new(ErrorCode::RequestTimeout, "the body did not arrive in time"))?;
     let body = body.map_err(|_| {

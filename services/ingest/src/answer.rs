@@ -80,6 +80,12 @@ impl From<Problem> for Rejected {
     }
 }
 
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Rejected {
+        Rejected { refused, hint: None }
+    }
+}
+
 impl From<Fault> for Rejected {
     fn from(fault: Fault) -> Rejected {
         Rejected::from(Problem::from(fault))

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use tidings_commands::approval;
 use tidings_log::writer::{Jumps, Options, Outcome, SubmitError};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
+use tidings_protocol::intake::Fault;
 use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
@@ -12,6 +14,7 @@ use tidings_registry::Effective;
 
 use crate::Inner;
 use crate::answer::{self, Rejected};
+use crate::commands::decisions;
 use crate::facts::Facts;
 use crate::metrics::observe;
 use crate::traced::Traced;
@@ -20,7 +23,8 @@ impl Inner {
     /// Appends redacted events of one request, and says what became of each.
     ///
     /// # Errors
-    /// Before anything was appended: they are too heavy to be written together, over a limit, or the store is away.
+    /// Before anything was appended: an event is not the credential's to publish, they are too heavy to be written together,
+    /// over a limit, or the store is away.
     pub(crate) async fn append(
         &self,
         project: &Project,
@@ -28,7 +32,13 @@ impl Inner {
         settings: &Effective,
         mut events: Vec<wire::Event>,
     ) -> Result<Result<Vec<Outcome>, SubmitError>, Rejected> {
-        events.iter_mut().for_each(tidings_commands::approval::guard_decision);
+        for (at, event) in (0..).zip(&events) {
+            decisions::of_commands(event).map_or(Ok(()), |fault| Err(fault.at(at)))?;
+        }
+        if events.iter().any(approval::is_decision) {
+            let allowed = self.decisions(project, grant, events).await.into_iter().zip(0..);
+            events = allowed.map(|(event, at)| event.map_err(|fault| fault.at(at))).collect::<Result<_, Fault>>()?;
+        }
         self.metrics.facts.on_arrival(&events);
         let facts = Facts::of(&events);
         let weight = facts.weight();
@@ -37,7 +47,10 @@ impl Inner {
         }
         let options = Options { deadline: tokio::time::Instant::now() + self.deadline, jumps: Jumps::default() };
         let counted = self.count(project, grant, settings, (events.len(), weight)).await?;
-        self.put_alarms(project, &events).await?;
+        if let Err(rejected) = self.put_alarms(project, &events).await {
+            counted.give_back();
+            return Err(rejected);
+        }
         self.counter.owners().note(project, &events);
         let began = Instant::now();
         let traced = Traced::begin(&self.traces, &events);

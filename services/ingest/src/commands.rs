@@ -4,6 +4,7 @@
 //! Who may take in a runner's name, leases and final answers are `tidings_commands`' and the store's; HTTP is here.
 
 pub(crate) mod approvals;
+pub(crate) mod decisions;
 pub(crate) mod events;
 pub(crate) mod params;
 mod stream;
@@ -95,11 +96,15 @@ pub(crate) struct TakenCommand {
     /// When an answer is of no use any more.
     #[schema(format = DateTime)]
     deadline: String,
+    /// The same in milliseconds from when it is told, for runners with another clock.
+    deadline_in_ms: u64,
     /// Names this lease, for what is posted for the command.
     lease: u64,
     /// When it must be accepted, or another runner gets it.
     #[schema(format = DateTime)]
     accept_by: String,
+    /// The same in milliseconds from when it is told.
+    accept_in_ms: u64,
 }
 
 /// What these routes may be refused with.
@@ -288,7 +293,7 @@ pub(crate) async fn release(
 ) -> Response {
     let answered = async {
         let params = Params::of(query.as_deref(), &["runner", "lease"], &[])?;
-        let lease = leased(path, &params)?;
+        let lease = leased(path, &params, subject(&inner, &grant))?;
         step(&inner, &grant, &lease, LeaseAct::Release).await
     };
     answer(&inner, answered.await)
@@ -320,7 +325,7 @@ pub(crate) async fn extend(
 ) -> Response {
     let answered = async {
         let params = Params::of(query.as_deref(), &["runner", "lease", "for"], &[])?;
-        let lease = leased(path, &params)?;
+        let lease = leased(path, &params, subject(&inner, &grant))?;
         let seconds =
             params.number("for", (1, EXTEND_S_MAX))?.ok_or_else(|| params::invalid("for", "it is missing"))?;
         step(&inner, &grant, &lease, LeaseAct::Extend(seconds * 1_000)).await
@@ -335,8 +340,12 @@ async fn step(inner: &Inner, grant: &Grant, lease: &Lease, act: LeaseAct) -> Res
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// The lease that a request is about.
-fn leased(path: Result<Path<(String, String)>, PathRejection>, params: &Params) -> Result<Lease, Rejected> {
+/// The lease that a request of this subject is about.
+fn leased(
+    path: Result<Path<(String, String)>, PathRejection>,
+    params: &Params,
+    subject: String,
+) -> Result<Lease, Rejected> {
     let Path((project, id)) = path.map_err(|_| not_text())?;
     let project: Project = project_of(&project)?;
     if !runners::is_sound(&id, NAME_BYTES_MAX) {
@@ -344,5 +353,5 @@ fn leased(path: Result<Path<(String, String)>, PathRejection>, params: &Params) 
     }
     let lease = params.number("lease", (1, tidings_protocol::limits::SAFE_INTEGER_MAX))?;
     let lease = lease.ok_or_else(|| params::invalid("lease", "it is missing"))?;
-    Ok(Lease { project, runner: params.name("runner", NAME_BYTES_MAX)?.to_owned(), id, lease })
+    Ok(Lease { project, runner: params.name("runner", NAME_BYTES_MAX)?.to_owned(), subject, id, lease })
 }

@@ -155,6 +155,8 @@ pub(crate) async fn claude_code(
 struct Asked {
     project: Project,
     approval: Approval,
+    /// The guard of its decision.
+    key: String,
     /// Until when it is waited for.
     until: Instant,
     /// What is kept of the request meanwhile.
@@ -198,7 +200,9 @@ async fn taken(
         let part = inner.budget.share(approval.id.len() + kept);
         let part = part.ok_or_else(|| Rejected::new(ErrorCode::Busy, "too many requests are in work"))?;
         let until = Instant::now() + hold + EXPIRES_WITHIN;
-        Ok::<Asked, Rejected>(Asked { project: head.project.clone(), approval, until, _part: part })
+        let session = events.first().map_or("", |event| event.session.as_str());
+        let (project, key) = (head.project.clone(), approval::guard_key(session, &approval.id));
+        Ok::<Asked, Rejected>(Asked { project, approval, key, until, _part: part })
     });
     let asked = asked.transpose()?;
     let outcomes = inner.append(&head.project, grant, &settings, events).await?;
@@ -270,9 +274,8 @@ impl Inner {
     ///
     /// Cancel safe: an approval stays open until its deadline, whoever waits for it.
     async fn decision(&self, asked: &Asked) -> Value {
-        let key = approval::guard_of(&asked.approval.id);
         let guarded = loop {
-            match self.counter.guarded(&asked.project, &key, asked.until, &self.stop).await {
+            match self.counter.guarded(&asked.project, &asked.key, asked.until, &self.stop).await {
                 Ok(guarded) => break guarded,
                 Err(refusal) if refusal.code.is_retryable() && Instant::now() + RETRY < asked.until => {
                     let pause = tokio::time::sleep(RETRY);

@@ -189,15 +189,17 @@ pub(crate) async fn remove(
         inner.count(&project, &grant, &settings, (1, 0)).await?;
         let by = speaker(&grant, &project);
         let removed = inner.presences.remove_runner(project.clone(), runner.clone(), by).await;
-        match removed.map_err(|error| call_failed(&error))? {
-            RemoveRunner::Gone => {
-                let subject = commands::subject(&inner, &grant);
-                inner.counter.leave(&project, &runner, &subject).await?;
-                Ok(StatusCode::NO_CONTENT.into_response())
-            }
-            RemoveRunner::Absent => Err(Rejected::new(ErrorCode::NotFound, "the runner is not there")),
-            RemoveRunner::Anothers => Err(anothers()),
+        let was_there = match removed.map_err(|error| call_failed(&error))? {
+            RemoveRunner::Gone => true,
+            // It may have taken commands and said nothing else.
+            RemoveRunner::Absent => false,
+            RemoveRunner::Anothers => return Err(anothers()),
+        };
+        let took = inner.counter.leave(&project, &runner, &commands::subject(&inner, &grant)).await?;
+        if !was_there && !took {
+            return Err(Rejected::new(ErrorCode::NotFound, "the runner is not there"));
         }
+        Ok(StatusCode::NO_CONTENT.into_response())
     };
     answer(&inner, answered.await)
 }

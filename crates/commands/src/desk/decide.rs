@@ -3,7 +3,9 @@
 use tidings_broker::inbox::{ItemKind, PutAnswer, Standing, guard_of};
 use tidings_log::writer::Outcome;
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::intake;
 use tidings_protocol::project::Project;
+use tidings_protocol::redact::Counts;
 
 use super::{Ask, Asked, Inner, Status};
 use crate::approval::{self, Answer, Decision};
@@ -21,9 +23,21 @@ impl Inner {
             standing => standing.is_some(),
         };
         let session = ask.command.session.as_deref().unwrap_or_default();
-        let resolved = answer.resolved(&id, session, &ask.told.by);
+        let mut resolved = answer.resolved(&id, session, &ask.told.by);
+        let away = || Refusal::new(ErrorCode::RedisAway, "the store is away: the project's settings cannot be read");
+        if let Some(redactor) = self.projects.of(project).await.map_err(|_| away())?.redactor {
+            intake::redact(&mut resolved, &redactor, &self.settings.limits, &mut Counts::default())
+                .map_err(|fault| Refusal { code: fault.code, detail: fault.detail, errors: fault.errors })?;
+            // Its note is told as well.
+            approval::guard_decision(&mut resolved);
+        }
         let stands = match self.write(project, resolved).await? {
-            Outcome::Settled { .. } => self.decision(project, &answer.approval_id).await?,
+            Outcome::Settled { .. } => {
+                let stands = self.decision(project, session, &answer.approval_id).await?;
+                Some(stands.unwrap_or_else(|| Decision::of_note("{}")))
+            }
+            // The event stands already; whether it decided the guard says.
+            Outcome::Duplicate { .. } => self.decision(project, session, &answer.approval_id).await?,
             _ => None,
         };
         // What an earlier sending of the same command decided is its own.
@@ -36,18 +50,18 @@ impl Inner {
             }
         };
         self.finish(project, ask, last, other.is_some().then_some(FailedWhy::AlreadyAnswered)).await?;
-        self.settle(project, vec![approval::alarm_of(&answer.approval_id)]).await;
+        self.settle(project, vec![approval::alarm_key(session, &answer.approval_id)]).await;
         if other.is_none() {
             self.notify(project, ask.told.clone(), session, ask.command.data.as_deref()).await;
         }
         Ok((Asked { id, status: Status::Answered }, known))
     }
 
-    /// The decision that stands.
-    async fn decision(&self, project: &Project, approval: &str) -> Result<Option<Decision>, Refusal> {
-        let guarded = self.inboxes.guard(project.clone(), approval::guard_of(approval)).await?;
-        let none = || Decision::of_note("{}");
-        Ok(Some(guarded.map_or_else(none, |guarded| Decision::of_note(&guarded.note))))
+    /// The decision that stands, if one does.
+    async fn decision(&self, project: &Project, session: &str, approval: &str) -> Result<Option<Decision>, Refusal> {
+        let key = approval::guard_key(session, approval);
+        let guarded = self.inboxes.guard(project.clone(), key).await?;
+        Ok(guarded.map(|guarded| Decision::of_note(&guarded.note)))
     }
 
     /// Notes a command that the desk itself answers, so that it is answered although the desk dies; how it stands if it is

@@ -90,6 +90,9 @@ pub(crate) struct SettingsShape {
     /// What may be published: `events_per_second`, `bytes_per_second`.
     #[schema(example = json!({"events_per_second": 500, "bytes_per_second": 1_000_000}))]
     limits: Option<Value>,
+    /// What becomes of commands: `answers` for the `asker` (if unset) or `everyone`.
+    #[schema(example = json!({"answers": "everyone"}))]
+    commands: Option<Value>,
 }
 
 /// Show the settings of a project.

@@ -15,6 +15,7 @@ use tidings_protocol::grant::{Grant, Scope};
 use tidings_protocol::limits::NAME_BYTES_MAX;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
+use tidings_runtime::http::problem::Refused;
 use tidings_runtime::http::rights::Rights;
 use tokio::time::Instant;
 
@@ -56,6 +57,7 @@ pub(crate) struct Approval {
         ("project" = String, Path, description = "The project's name.", min_length = 1, max_length = 128,
             pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "demo"),
         ("approval" = String, Path, description = "The `approval_id`.", min_length = 1, max_length = 128),
+        ("session" = String, Query, description = "The session that asks.", min_length = 1, max_length = 128),
         ("wait" = Option<u64>, Query, minimum = 0, maximum = 25, description = "Seconds; 0 if absent."),
     ),
     responses((status = 200, description = "How it stands.", body = Approval), Refusals),
@@ -73,12 +75,12 @@ pub(crate) async fn show(
             let detail = format!("expected 1 to {NAME_BYTES_MAX} bytes without control characters");
             return Err(params::invalid("approval", &detail));
         }
-        let params = Params::of(query.as_deref(), &["wait"], &[])?;
+        let params = Params::of(query.as_deref(), &["session", "wait"], &[])?;
+        let key = approval::guard_key(params.name("session", NAME_BYTES_MAX)?, &approval);
         let wait = Duration::from_secs(params.number("wait", (0, WAIT_S_MAX))?.unwrap_or(0));
-        let grant = permitted(&inner.rights, &grant, &project).await?;
+        let grant = permitted(&inner.rights, &grant, &project, [Scope::Work, Scope::Publish]).await?;
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
         inner.count(&project, &grant, &settings, (1, 0)).await?;
-        let key = approval::guard_of(&approval);
         let guarded = inner.counter.guarded(&project, &key, Instant::now() + wait, &inner.stop).await?;
         let id = serde_json::Value::from(approval);
         let body = match guarded {
@@ -98,19 +100,24 @@ pub(crate) async fn show(
     answer(&inner, answered.await)
 }
 
-/// Who works or publishes may ask.
-async fn permitted(rights: &Rights, grant: &Grant, project: &Project) -> Result<Grant, Rejected> {
-    if rights.is_open() || grant.allows(project, Scope::Work) || grant.allows(project, Scope::Publish) {
+/// Whoever has one of two scopes may.
+pub(super) async fn permitted(
+    rights: &Rights,
+    grant: &Grant,
+    project: &Project,
+    [one, other]: [Scope; 2],
+) -> Result<Grant, Rejected> {
+    if rights.is_open() || grant.allows(project, one) || grant.allows(project, other) {
         return Ok(grant.clone());
     }
-    let refused = match rights.authorize(grant, project, Scope::Publish).await {
+    let refused = match rights.authorize(grant, project, other).await {
         Ok(granted) => return Ok(granted),
         Err(refused) => refused,
     };
-    if let Ok(granted) = rights.authorize(grant, project, Scope::Work).await {
+    if let Ok(granted) = rights.authorize(grant, project, one).await {
         return Ok(granted);
     }
-    Err(Rejected::new(refused.code(), refused.message()))
+    Err(Refused::from(refused).into())
 }
 
 impl Inner {

@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::value::RawValue;
 use tidings_broker::inbox::{Guarded, LeaseAct};
 use tidings_commands::Refusal;
+use tidings_commands::approval;
 use tidings_commands::counter::{Lease, NoLease};
 use tidings_commands::splice::{self, is_final};
 use tidings_commands::told::Told;
@@ -21,11 +22,12 @@ use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::echo;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::intake::{self, BodyFormat, Fault, Intake};
+use tidings_protocol::problem::FieldProblem;
 use tidings_protocol::wire;
 use tidings_registry::Effective;
 
 use super::params::Params;
-use super::{Refusals, json, leased};
+use super::{Refusals, json, leased, subject};
 use crate::Inner;
 use crate::answer::{self, EventResult, EventStatus, Published, Rejected};
 use crate::body::{self, asks_first};
@@ -75,7 +77,7 @@ pub(crate) async fn publish(
 ) -> Response {
     let answered = async {
         let params = Params::of(query.as_deref(), &["runner", "lease", "to"], &[])?;
-        let lease = leased(path, &params)?;
+        let lease = leased(path, &params, subject(&inner, &grant))?;
         let to_everyone = params.is("to", "everyone", "asker")?;
         let texts = texts(&inner, &headers, body).await?;
         taken(&inner, &grant, &lease, &texts, to_everyone).await
@@ -133,7 +135,7 @@ async fn taken(
     };
     let settings = inner.settings(&lease.project).await.map_err(|away| Rejected::from(&away))?;
     let to_everyone = to_everyone || tidings_commands::answers_are_for_everyone(&settings.settings);
-    let events = events(inner, lease, texts, &told, &settings, to_everyone).await?;
+    let events = events(inner, (lease, grant), texts, &told, &settings, to_everyone).await?;
     let facts = Facts::of(&events);
     let weight = facts.weight();
     if weight > inner.weight_max {
@@ -146,9 +148,13 @@ async fn taken(
         counted.give_back();
         return again(texts, none);
     }
-    inner.put_alarms(&lease.project, &events).await?;
+    if let Err(rejected) = inner.put_alarms(&lease.project, &events).await {
+        counted.give_back();
+        return Err(rejected);
+    }
     inner.counter.owners().note(&lease.project, &events);
-    let last = events.last().filter(|event| is_final(&event.r#type)).map(|event| event.r#type.clone());
+    let last = events.last().filter(|event| is_final(&event.r#type));
+    let last = last.map(|event| (event.r#type.clone(), event.id.clone()));
     let options = Options { deadline: tokio::time::Instant::now() + inner.deadline, jumps: Jumps::default() };
     let began = Instant::now();
     let outcomes = inner.writers.submit(&lease.project, events, options).await;
@@ -161,19 +167,51 @@ async fn taken(
         Err(SubmitError { results, .. }) => results.iter().map(Option::as_ref).collect(),
     };
     inner.tenants.on_appended(&lease.project, facts.count(all.iter().copied(), &inner.metrics.facts));
-    if let (Some(kind), Some(Some(outcome))) = (last, all.last()) {
-        if matches!(outcome, Outcome::Appended { .. }) {
-            inner.counter.metrics().on_answered(&kind);
-        }
-        inner.counter.settle(&lease.project, vec![lease.id.clone()]).await;
+    if let (Some((kind, id)), Some(Some(outcome))) = (last, all.last()) {
+        stands(inner, lease, (&kind, &id), outcome, all.len()).await?;
     }
     answer::whole(outcomes)
+}
+
+/// Settles the command if its final answer stands.
+///
+/// # Errors
+/// The event was known already, so that nothing was written, and what stands is no answer to this command, or another one.
+async fn stands(
+    inner: &Inner,
+    lease: &Lease,
+    (kind, id): (&str, &str),
+    outcome: &Outcome,
+    of: usize,
+) -> Result<(), Rejected> {
+    let guarded = match outcome {
+        Outcome::Appended { .. } => {
+            inner.counter.metrics().on_answered(kind);
+            None
+        }
+        Outcome::Settled { .. } => None,
+        Outcome::Duplicate { .. } => {
+            let Some(first) = inner.counter.answer_of(lease).await? else {
+                let expected = "another event has this id, and the command has no answer by it";
+                let fault = FieldProblem::new(ErrorCode::InvalidEvent).field("id").expected(expected);
+                let fault = Fault { errors: vec![fault], ..Fault::new(ErrorCode::InvalidEvent, expected) };
+                return Err(fault.at(of.saturating_sub(1) as u64).into());
+            };
+            Some(first)
+        }
+        Outcome::OutOfSequence { .. } | Outcome::Fenced { .. } => return Ok(()),
+    };
+    inner.counter.settle(&lease.project, vec![lease.id.clone()]).await;
+    match guarded {
+        Some(first) if !splice::is_same(&first.note, id) => Err(Refusal::from(NoLease::Answered(first)).into()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The events as they are to be stored.
 async fn events(
     inner: &Inner,
-    lease: &Lease,
+    (lease, grant): (&Lease, &Grant),
     texts: &[String],
     told: &Told,
     settings: &Effective,
@@ -184,10 +222,18 @@ async fn events(
         .zip(0..)
         .map(|(text, index)| splice::fill(text, told, &lease.runner).map_err(|fault| fault.at(index)));
     let filled: Vec<String> = filled.collect::<Result<_, Fault>>()?;
-    let mut events = parsed(inner, lease, &format!("[{}]", filled.join(",")))?;
-    splice::address(&mut events, told, to_everyone)?;
+    let events = parsed(inner, lease, &format!("[{}]", filled.join(",")))?;
+    // Redaction makes state and text anew: what an event is for, and what its guard says, comes behind it.
     let redacted = inner.redact(settings, events).await.into_iter().zip(0..);
-    Ok(redacted.map(|(event, index)| event.map_err(|fault| fault.at(index))).collect::<Result<_, Fault>>()?)
+    let redacted = redacted.map(|(event, index)| event.map_err(|fault| fault.at(index)));
+    let mut events: Vec<wire::Event> = redacted.collect::<Result<_, Fault>>()?;
+    if !inner.rights.is_open() {
+        for event in &mut events {
+            approval::sign(event, grant.subject());
+        }
+    }
+    splice::address(&mut events, told, to_everyone)?;
+    Ok(events)
 }
 
 fn parsed(inner: &Inner, lease: &Lease, json: &str) -> Result<Vec<wire::Event>, Fault> {

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_command_is_a_block_or_a_line() {
         let command = Command { id: "c-1".into(), lease: 2, json: "{}".into() };
-        assert_eq!(Form::Sse.write(&[command.clone()]), "id: c-1/2\ndata: {}\n\n");
+        assert_eq!(Form::Sse.write(std::slice::from_ref(&command)), "id: c-1/2\ndata: {}\n\n");
         assert_eq!(Form::Ndjson.write(&[command.clone(), command]), "{}\n{}\n");
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
+use tidings_commands::approval;
 use tidings_log::writer::{Failure, Item, Jumps, Options, SubmitError};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
@@ -15,6 +16,7 @@ use super::{BUSY_PAUSE, End, GROUP_BYTES, GROUP_LINES, GROUP_REFUSALS_BYTES};
 use crate::Inner;
 use crate::answer::{self, EventResult};
 use crate::clock::{Ids, unix_ms};
+use crate::commands::decisions;
 use crate::facts::Facts;
 use crate::lines::Line;
 use crate::metrics::observe;
@@ -136,6 +138,9 @@ impl Group {
         };
         match intake::parse_line(line, number - 1, &mut intake) {
             Ok(event) => {
+                if let Some(fault) = decisions::of_commands(&event) {
+                    return self.refuse(number, fault.into());
+                }
                 let weight = Item::weight_of(&event);
                 if weight > inner.weight_max {
                     // It would not fit if nothing else waited, so to wait would not help.
@@ -171,9 +176,23 @@ impl Group {
         if settings.redactor.is_none() {
             return;
         }
-        let mut redacted = inner.redact(settings, std::mem::take(&mut self.events)).await.into_iter();
+        let redacted = inner.redact(settings, std::mem::take(&mut self.events)).await;
+        self.keep(redacted);
+    }
+
+    /// Signs and guards decisions. One that is not the credential's to make is refused, in its line's place.
+    async fn decide(&mut self, inner: &Inner, head: &Head, grant: &Grant) {
+        if self.events.iter().any(approval::is_decision) {
+            let decided = inner.decisions(&head.project, grant, std::mem::take(&mut self.events)).await;
+            self.keep(decided);
+        }
+    }
+
+    /// Goes on with what became of the events: those that are refused leave, their lines with an answer.
+    fn keep(&mut self, events: Vec<Result<wire::Event, Fault>>) {
+        let mut events = events.into_iter();
         for (line, answer) in self.lines.iter_mut().filter(|(_, answer)| answer.is_none()) {
-            match redacted.next().expect("a line without a refusal has an event") {
+            match events.next().expect("a line without a refusal has an event") {
                 Ok(event) => self.events.push(event),
                 Err(fault) => {
                     let mut out = Vec::new();
@@ -197,7 +216,7 @@ impl Group {
             return (Vec::new(), Told { end: Some(End::Failed(Failure::Away)), ..Told::default() });
         };
         self.redact(inner, &settings).await;
-        self.events.iter_mut().for_each(tidings_commands::approval::guard_decision);
+        self.decide(inner, head, grant).await;
         let facts = Facts::of(&self.events);
         inner.metrics.facts.on_arrival(&self.events);
         let size = (self.events.len(), facts.weight());

@@ -133,6 +133,10 @@ impl Index for Store {
         self.memory.presences()
     }
 
+    fn inboxes(&self) -> Arc<dyn tidings_broker::inbox::Inboxes> {
+        self.memory.inboxes()
+    }
+
     fn quotas(&self) -> Arc<dyn Quotas> {
         self.memory.quotas()
     }
