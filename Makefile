@@ -79,4 +79,4 @@ imageroot: build ## What the image holds, in target/image, without Docker; print
 
 clean: ## Remove what was built and installed into this folder
 	$(CARGO) clean
-	rm -rf .tools .venv tests/*/node_modules fuzz/target fuzz/corpus fuzz/artifacts
+	rm -rf .tools .venv .venv-examples tests/*/node_modules fuzz/target fuzz/corpus fuzz/artifacts

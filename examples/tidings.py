@@ -52,11 +52,12 @@ class Tidings:
             for command in answer["commands"]:
                 yield Command(self, command)
 
-    def approval(self, approval_id, timeout=300):
-        """Waits for an approval to be resolved, and returns its decision; None: nobody decided in time."""
+    def approval(self, approval_id, session, timeout=300):
+        """Waits for an approval of a session to be resolved, and returns its decision; None: nobody decided in time."""
         until = time.monotonic() + timeout
         while time.monotonic() < until:
-            path = f"approvals/{urllib.parse.quote(approval_id, safe='')}?wait=20"
+            query = urllib.parse.urlencode({"session": session, "wait": 20})
+            path = f"approvals/{urllib.parse.quote(approval_id, safe='')}?{query}"
             answer = self._request("GET", path, None, timeout=40)
             if answer["status"] == "resolved":
                 return answer["decision"]

@@ -21,7 +21,7 @@ from tidings import Tidings, event, work  # noqa: E402
 OLLAMA = os.environ.get("OLLAMA_URL", "http://127.0.0.1:11434").rstrip("/")
 MODEL = os.environ.get("OLLAMA_MODEL", "llama3.2")
 
-# So much text is told at a time: a token alone is hardly worth a request.
+# Behind the first word so much text is told at a time: a token alone is hardly worth a request.
 DELTA_SECONDS = 0.1
 
 
@@ -54,7 +54,7 @@ def chat(command):
     text, told, usage = "", 0, {}
     try:
         body = {"model": MODEL, "messages": [{"role": "user", "content": text_of(command)}], "stream": True}
-        last = time.monotonic()
+        last = 0.0
         for part in ollama("/api/chat", body):
             if "error" in part:
                 raise RuntimeError(part["error"])

@@ -1,94 +1,17 @@
 //! The tools against a real server, as whoever starts them sees them: nothing lost or doubled over cuts, exit codes,
 //! what is left behind when they are stopped.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+mod support;
+
+use std::io::Read as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-/// The binary, in an environment without settings.
-fn tidings(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDINGS_")) {
-        command.env_remove(name);
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-/// A process that does not outlive its test.
-struct Running {
-    child: Child,
-    stdout: Option<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Running {
-        let mut child = tidings(arguments).stdout(Stdio::piped()).spawn().expect("the binary runs");
-        let stdout = child.stdout.take().map(BufReader::new);
-        Running { child, stdout }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        let stdout = self.stdout.as_mut().expect("it was not closed");
-        assert_ne!(stdout.read_line(&mut line).expect("text"), 0, "it ended");
-        line
-    }
-
-    fn interrupt(&self) {
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill runs");
-        assert!(sent.success(), "the process is there");
-    }
-
-    /// Waits for its end: the exit code, and the rest of its output.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        if let Some(mut stdout) = self.stdout.take() {
-            stdout.read_to_string(&mut rest).expect("text");
-        }
-        (self.child.wait().expect("it is our child").code(), rest)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already where the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A dev server, and where it listens.
-fn dev() -> (Running, SocketAddr) {
-    let mut dev = Running::start(&["dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    loop {
-        let line = dev.line();
-        if let Some(url) = line.trim().strip_prefix("watch").and_then(|rest| rest.trim().strip_prefix("http://")) {
-            let address = url.trim_end_matches('/').parse().expect("an address");
-            return (dev, address);
-        }
-    }
-}
-
-/// A request, and the JSON of the answer.
-fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Value {
-    let mut socket = TcpStream::connect(address).expect("the server listens");
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    socket.write_all(format!("{head}{body}").as_bytes()).expect("the server reads");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("the server answers");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-    assert!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "{answer}");
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
-}
+use support::{Running, dev, request, tidings};
 
 fn post(address: SocketAddr, project: &str, ids: std::ops::Range<u32>) {
     let event = |n| {

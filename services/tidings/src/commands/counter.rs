@@ -46,14 +46,15 @@ pub(super) struct Command {
     /// All of it, as one line of JSON.
     pub line: String,
     /// When an answer is of no use any more.
-    pub deadline_ms: Option<u64>,
+    pub deadline: Option<Instant>,
     data: Value,
 }
 
 impl Command {
-    fn of(value: &Value) -> Option<Command> {
+    pub(super) fn of(value: &Value) -> Option<Command> {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        let deadline = text("deadline").and_then(|time| tidings_protocol::timestamp::parse_rfc3339(&time));
+        // Never by this machine's clock, which may be wrong.
+        let left = value.get("deadline_in_ms").and_then(Value::as_u64);
         Some(Command {
             id: text("id")?,
             kind: text("type")?,
@@ -61,7 +62,7 @@ impl Command {
             lease: value.get("lease").and_then(Value::as_u64)?,
             is_notice: value.get("notice").and_then(Value::as_bool).unwrap_or(false),
             line: value.to_string(),
-            deadline_ms: deadline.and_then(|ms| u64::try_from(ms).ok()),
+            deadline: left.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms))),
             data: value.get("data").cloned().unwrap_or_default(),
         })
     }

@@ -2,13 +2,15 @@
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value, json};
 use tidings_protocol::effects::cut_text;
 use tidings_protocol::project::Project;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command as Process};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::counter::{Command, Counter, Told, event};
@@ -47,6 +49,31 @@ enum End {
     Failed(std::io::Error),
 }
 
+/// The processes that a program has started, itself among them; ended when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// That of a program which leads one.
+    fn of(child: &Child) -> Group {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Group(id.and_then(Pid::from_raw))
+    }
+
+    /// It ended by itself.
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may be gone already, which is what is wanted.
+            let _ = kill_process_group(group, Signal::Kill);
+        }
+    }
+}
+
 impl Program {
     /// Works on a command until it is answered. Says how that ended, for people.
     pub(super) async fn work(&self, command: &Command, cancel: CancellationToken) -> String {
@@ -56,7 +83,7 @@ impl Program {
         let mut process = Process::new(&self.exec[0]);
         process.args(&self.exec[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process.env("TIDINGS_PROJECT", self.project.as_str()).env("TIDINGS_COMMAND", &command.id);
-        process.env("TIDINGS_COMMAND_TYPE", &command.kind).kill_on_drop(true);
+        process.env("TIDINGS_COMMAND_TYPE", &command.kind).process_group(0).kill_on_drop(true);
         let (end, said) = match process.spawn() {
             Ok(child) => self.follow(command, child, cancel).await,
             Err(error) => (End::Failed(error), String::new()),
@@ -98,12 +125,24 @@ impl Program {
             let _ = stdin.write_all(line.as_bytes()).await;
             drop(stdin);
         };
+        let group = Group::of(&child);
         let mut said = String::new();
         let working = async {
-            let ((), told, ()) = tokio::join!(feeding, self.pass_on(command, stdout), last_words(stderr, &mut said));
-            match told {
-                Some(end) => end,
-                None => child.wait().await.map_or_else(End::Failed, End::Exited),
+            let feeding = async {
+                feeding.await;
+                Ok(())
+            };
+            let listening = async {
+                last_words(stderr, &mut said).await;
+                Ok(())
+            };
+            match tokio::try_join!(self.pass_on(command, stdout), feeding, listening) {
+                Ok((answered, (), ())) => match child.wait().await {
+                    Ok(_) if answered => End::Answered,
+                    Ok(status) => End::Exited(status),
+                    Err(error) => End::Failed(error),
+                },
+                Err(end) => end,
             }
         };
         let end = tokio::select! {
@@ -112,11 +151,15 @@ impl Program {
             () = tokio::time::sleep(left(command)) => End::Deadline,
             end = working => end,
         };
+        if matches!(end, End::Exited(_) | End::Answered) {
+            // What it leaves running in the background is its own matter.
+            group.leave();
+        }
         (end, said)
     }
 
-    /// Tells each line as an event. Some: the work is over before the program is.
-    async fn pass_on(&self, command: &Command, stdout: impl AsyncRead + Unpin) -> Option<End> {
+    /// Tells each line as an event, and whether one of them was the final answer. An error: the work is over before the program is.
+    async fn pass_on(&self, command: &Command, stdout: impl AsyncRead + Unpin) -> Result<bool, End> {
         let mut lines = BufReader::new(stdout);
         let mut line = Vec::new();
         let mut answered = false;
@@ -124,10 +167,10 @@ impl Program {
             line.clear();
             let read = (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
             if read.is_err() || line.is_empty() {
-                return answered.then_some(End::Answered);
+                return Ok(answered);
             }
             if line.len() as u64 >= LINE_BYTES_MAX {
-                return Some(End::Invalid(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
+                return Err(End::Invalid(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
             }
             let text = String::from_utf8_lossy(&line);
             let text = text.trim();
@@ -139,8 +182,8 @@ impl Program {
             answered = matches!(kind, "command.completed" | "command.failed");
             match self.counter.tell(command, event).await {
                 Told::Taken => {}
-                Told::Over(why) => return Some(End::Over(why)),
-                Told::Invalid(why) => return Some(End::Invalid(why)),
+                Told::Over(why) => return Err(End::Over(why)),
+                Told::Invalid(why) => return Err(End::Invalid(why)),
             }
         }
     }
@@ -161,8 +204,7 @@ fn of_line(command: &Command, text: &str) -> Map<String, Value> {
 
 /// How long an answer is of use.
 fn left(command: &Command) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    command.deadline_ms.map_or(LONGEST, |ms| Duration::from_millis(ms).saturating_sub(now))
+    command.deadline.map_or(LONGEST, |deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
 /// Reads standard error to its end and keeps the last of it; it is printed here, too.
@@ -189,6 +231,19 @@ mod tests {
 
     fn command() -> Command {
         super::super::counter::Command::sample("s-1")
+    }
+
+    #[test]
+    fn a_command_is_due_by_what_the_server_says_is_left() {
+        let told = |more: &str| {
+            let line = format!(r#"{{"id":"c-1","type":"chat","lease":1,"deadline":"2001-01-01T00:00:00.000Z"{more}}}"#);
+            super::super::counter::Command::of(&serde_json::from_str(&line).expect("JSON")).expect("a command")
+        };
+        let hour = Duration::from_hours(1);
+        let earliest = Instant::now() + hour;
+        let deadline = told(r#","deadline_in_ms":3600000"#).deadline.expect("it is told");
+        assert!((earliest..=Instant::now() + hour).contains(&deadline), "whatever this machine's clock says");
+        assert_eq!(left(&told("")), LONGEST);
     }
 
     #[test]

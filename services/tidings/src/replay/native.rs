@@ -87,7 +87,7 @@ fn map<'a>(rows: impl Iterator<Item = (Place, &'a str)>) -> Result<Recording, Fa
             recording.gaps += 1;
             continue;
         }
-        if vocabulary::is_reserved(&row.kind) {
+        if vocabulary::is_reserved(&row.kind) || vocabulary::is_of_commands(&row.kind) {
             recording.reserved += 1;
             continue;
         }
