@@ -4,7 +4,7 @@
 // TIDINGS_URL: where clients go, over all gateways. TIDINGS_INGEST: where runners post. TIDINGS_PROJECT: the dialect's.
 // TIDINGS_LINK: native, websocket or polling. TIDINGS_GOLDEN: the folder of the dialect's reviewed messages.
 // It prints `lose it` when the gateway that it is connected to may be killed, waits for the file TIDINGS_LOST, which says that
-// this is done, and prints `done` when all is well.
+// this is done (TIDINGS_GOES: Killed or Drained), and prints `done` when all is well.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { link } from "./links.mjs";
 import { work } from "./runner.mjs";
 
-const { TIDINGS_URL, TIDINGS_INGEST, TIDINGS_PROJECT, TIDINGS_LINK, TIDINGS_GOLDEN, TIDINGS_LOST } = process.env;
+const { TIDINGS_URL, TIDINGS_INGEST, TIDINGS_PROJECT, TIDINGS_LINK, TIDINGS_GOLDEN, TIDINGS_LOST, TIDINGS_GOES } = process.env;
 /** The reviewed messages are those of an event with this id and time. */
 const ID = "01JD3Z";
 const TIME = "2026-11-20T09:00:00.123Z";
@@ -152,6 +152,7 @@ if (TIDINGS_LINK === "polling") {
     await post({ type: "typing", id: `after-${n}`, data: { user: "after", typing: false } });
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+  if (TIDINGS_GOES === "Drained") assert.equal(client.connected, 1, "its session outlived the gateway");
 } else {
   const about = { session_id: `r-${TIDINGS_LINK}`, state: { isActive: true, mode: "tot_only", complexity: "complex" } };
   const told = await client.hears("reasoning_update", lost, (data) => data.session_id === about.session_id);

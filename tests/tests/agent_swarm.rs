@@ -63,7 +63,8 @@ async fn kill_its_gateway(cluster: &mut Cluster) {
 #[tokio::test]
 async fn a_dashboard_sees_everything_and_survives_its_gateway_and_its_socket() {
     let mut cluster = cluster().await;
-    let clients_go = Balancer::over(cluster.gateways.iter().map(|gateway| gateway.address()).collect()).await;
+    let clients_go =
+        Balancer::over(cluster.gateways.iter().map(tidings_tests::service::Service::address).collect()).await;
     let mut dashboard = dashboard(&clients_go, &cluster);
     dashboard.line("that its gateway may go", |line| (line == "lose it").then_some(())).await;
     kill_its_gateway(&mut cluster).await;

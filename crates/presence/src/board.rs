@@ -22,6 +22,7 @@ use crate::listing::{Listing, Part, Runners, Tally};
 use crate::news::{Said, Topic};
 use crate::record::ViewerRecord;
 use crate::{Transport, Who};
+pub(crate) use own::Count;
 use own::Own;
 
 /// Between two calls that tell of changes.
@@ -151,6 +152,11 @@ impl Board {
         self.own.leave(viewer, transport)
     }
 
+    /// What counts for a viewer that is here.
+    pub(crate) fn count(&self, viewer: &str) -> Count {
+        self.own.count(viewer)
+    }
+
     /// Somebody wants to know who is there.
     pub(crate) fn watch(&mut self) {
         self.watchers += 1;
@@ -206,7 +212,9 @@ impl Board {
         if self.own.is_empty() {
             return Call::Leave;
         }
-        let members = std::mem::take(&mut self.changed).then(|| {
+        // What they are told makes no call of its own.
+        let told = self.own.take_told();
+        let members = (std::mem::take(&mut self.changed) || told).then(|| {
             self.version += 1;
             let Part { viewers, others } = self.own.part();
             let named = viewers.iter().map(|(name, record)| {

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::board::{Board, part_of, read_runner};
-use crate::listing::{Listing, Runners};
+use crate::board::{Board, Count, part_of, read_runner};
+use crate::listing::{Figures, Listing, Runners};
 use crate::{FULL_EVERY, Metrics, Said, Settings, Transport, Who};
 use looks::Looks;
 
@@ -69,6 +69,7 @@ pub struct Present {
     kept: Arc<Kept>,
     viewer: Arc<str>,
     transport: Transport,
+    count: Count,
 }
 
 /// A wish to be told who is there.
@@ -104,11 +105,24 @@ impl Hall {
     pub fn enter(&self, project: &Project, who: &Who, transport: Transport) -> Present {
         let mut boards = self.0.boards.lock();
         let kept = self.0.board(&mut boards, project);
-        if kept.board.lock().enter(who, transport, unix_ms()) {
+        let (is_new, count) = {
+            let mut board = kept.board.lock();
+            (board.enter(who, transport, unix_ms()), board.count(&who.viewer))
+        };
+        if is_new {
             self.0.metrics.viewers.inc();
         }
         kept.news.notify_one();
-        Present { inner: Arc::clone(&self.0), kept, viewer: Arc::clone(&who.viewer), transport }
+        Present { inner: Arc::clone(&self.0), kept, viewer: Arc::clone(&who.viewer), transport, count }
+    }
+
+    /// What viewers were told, where their connections count it. Asks the store each time.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn figures(&self, project: &Project) -> Result<Figures, ReadError> {
+        let kept = self.0.boards.lock().get(project).cloned();
+        Ok(self.0.look(project, kept.as_deref()).await?.figures())
     }
 
     /// All that are there, as one JSON object: as it is told to who watches here, else as the store had it within the last
@@ -192,6 +206,11 @@ impl Inner {
 }
 
 impl Present {
+    /// Counts messages that the viewer was told, for [`Hall::figures`].
+    pub fn told(&self, messages: u64) {
+        self.count.add(messages);
+    }
+
     /// Tells who is there, too, from now on. `wake` is called when there is something to take, from anywhere: it must not
     /// block.
     pub fn watch(&self, wake: impl Fn() + Send + Sync + 'static) -> Watching {

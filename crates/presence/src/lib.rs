@@ -18,7 +18,7 @@ mod record;
 use std::time::Duration;
 
 pub use hall::{Hall, Present, Watching};
-pub use listing::{LISTED_BYTES_MAX, LISTED_MAX};
+pub use listing::{Figure, Figures, LISTED_BYTES_MAX, LISTED_MAX};
 pub use metrics::Metrics;
 pub use news::{Said, Topic};
 pub use record::RunnerRecord;

@@ -51,6 +51,27 @@ struct Viewer {
     connections: u32,
     transports: BTreeSet<String>,
     gateways: BTreeSet<Arc<str>>,
+    told: u64,
+}
+
+/// What viewers were told so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// Those that are there for the longest, by name.
+    pub viewers: Vec<Figure>,
+    /// How many more there are.
+    pub others: u64,
+}
+
+/// What one viewer was told so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// The viewer.
+    pub viewer: Arc<str>,
+    /// Since when it is there, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// Messages that its connections counted ([`crate::Present::told`]); of other gateways, as of some seconds ago.
+    pub told: u64,
 }
 
 /// How many came and went.
@@ -88,6 +109,16 @@ impl Listing {
         let runners_others = more_runners + (runners.len() - listed) as u64;
         let runners = runners.iter().take(listed).map(|(name, one)| (name.clone(), one.clone())).collect();
         Listing { viewers: viewers.into_iter().collect(), others, runners, runners_others, gateways }
+    }
+
+    /// What the viewers were told.
+    pub(crate) fn figures(&self) -> Figures {
+        let figure = |(name, viewer): (&Arc<str>, &Viewer)| Figure {
+            viewer: Arc::clone(name),
+            since_ms: viewer.since_ms,
+            told: viewer.told,
+        };
+        Figures { viewers: self.viewers.iter().map(figure).collect(), others: self.others }
     }
 
     /// How many runners there are.
@@ -150,6 +181,7 @@ impl Viewer {
             connections: 0,
             transports: BTreeSet::new(),
             gateways: BTreeSet::new(),
+            told: 0,
         }
     }
 
@@ -158,6 +190,7 @@ impl Viewer {
         self.connections = self.connections.saturating_add(record.connections);
         self.transports.extend(record.transports.iter().cloned());
         self.gateways.insert(Arc::clone(gateway));
+        self.told = self.told.saturating_add(record.told);
     }
 
     fn told<'v>(&'v self, name: &'v str) -> ToldViewer<'v> {

@@ -16,6 +16,14 @@ pub(crate) struct ViewerRecord {
     pub(crate) connections: u32,
     /// By which transports, in the order of their words.
     pub(crate) transports: Vec<String>,
+    /// Messages that it was told, where its connection counts them; as of some seconds ago.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) told: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a runner says of itself.

@@ -17,16 +17,16 @@ const PAUSES_MS: [u64; 4] = [0, 1, 20_000, 60_000];
 /// Packets are read as they are written, and a session keeps its promises, whatever is posted and when.
 pub(crate) fn said(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut pauses = u32::from(input.byte()) | u32::from(input.byte()) << 8;
+    let mut pauses = usize::from(input.byte()) | usize::from(input.byte()) << 8;
     let Ok(body) = std::str::from_utf8(input.rest()) else { return };
     let Some(packets) = payload::split(body, PACKETS_MAX) else { return };
     assert_eq!(payload::join(&packets), body);
-    let (mut session, _) = Session::open("s", "t", Transport::Polling, &["websocket"], 0);
+    let (mut session, _) = Session::open("s", "t", Transport::Polling, &["websocket"], 1_000_000, 0);
     let (mut now_ms, mut joined, mut over) = (1, false, false);
     for text in packets {
         read_as_written(text);
-        now_ms += PAUSES_MS[pauses as usize % PAUSES_MS.len()];
-        pauses /= PAUSES_MS.len() as u32;
+        now_ms += PAUSES_MS[pauses % PAUSES_MS.len()];
+        pauses /= PAUSES_MS.len();
         let mut outputs = session.tick(now_ms);
         outputs.extend(session.hear(text, now_ms));
         for output in outputs {

@@ -20,6 +20,9 @@ mod shed;
 mod start;
 mod tenants;
 mod traced;
+#[cfg(test)]
+#[path = "../tests/support/log.rs"]
+mod written;
 mod ws;
 
 use std::sync::Arc;

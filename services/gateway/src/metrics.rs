@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tidings_log::viewer::Sample;
 use tidings_protocol::codes::{CloseCode, ErrorCode};
+use tidings_runtime::config::DialectName;
 
 /// Upper bounds in seconds of what a viewer waits for. 0.1 and 0.2 are goals.
 const WAITS: [f64; 12] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0];
@@ -165,6 +166,9 @@ impl Metrics {
             ),
             &["dialect"],
         )?;
+        for name in DialectName::ALL {
+            dropped.with_label_values(&[name.as_str()]);
+        }
         for family in [&opened, &closed, &refused, &dropped] {
             registry.register(Box::new(family.clone()))?;
         }

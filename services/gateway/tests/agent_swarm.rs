@@ -327,6 +327,34 @@ async fn builds_of_the_project_for_new_ones_are_listed_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn few_downloads_are_on_their_way_at_once() {
+    let rig = rig().await;
+    let download = || async {
+        let request = Request::builder().uri(format!("{BASE}/projects/demo:s-7/download"));
+        let request = request.body(Body::empty()).expect("a request");
+        within(rig.gateway.router().oneshot(request)).await.expect("routers answer")
+    };
+    let mut open = Vec::new();
+    let refused = loop {
+        let response = download().await;
+        if response.status() != 200 {
+            break response;
+        }
+        open.push(response);
+        assert!(open.len() < 10, "as many as they like");
+    };
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"5".parse().expect("a value")));
+    // The place goes with the body, not with the answer's head.
+    let length: usize = open[0].headers()["content-length"].to_str().expect("a number").parse().expect("a number");
+    let body = within(open.remove(0).into_body().collect()).await.expect("all of it").to_bytes();
+    assert_eq!(body.len(), length);
+    open.push(download().await);
+    assert_eq!(open.last().map(|response| response.status().as_u16()), Some(200));
+    drop(open);
+    assert_eq!(download().await.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn logs_and_outputs_can_be_taken_home() {
     let rig = rig().await;
     for (format, media_type, beginning) in [

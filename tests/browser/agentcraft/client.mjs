@@ -16,8 +16,9 @@ const PATIENCE_MS = 60_000;
 /** Statuses that are posted around the kill, and the pause between them. */
 const STEPS = 120;
 const STEP_MS = 50;
-/** After a kill a client may be told again what it was told in the last second, or while that was being written down. */
-const REPEATED_MAX = (2_000 / STEP_MS) * 1;
+/** After a kill a client may be told again what it was told in the last second, or while that was being written down; how the
+ * agent stands comes on top. */
+const REPEATED_MAX = 2_000 / STEP_MS + 1;
 
 const heard = [];
 let wake = () => {};
@@ -125,7 +126,7 @@ assert.equal(stats.stats.active_connections, 1, JSON.stringify(stats));
 assert.equal(stats.stats.connections[0].client_id, clientId);
 assert.equal(typeof stats.stats.connections[0].connected_at, "number");
 assert.equal(typeof stats.stats.connections[0].message_count, "number");
-assert.equal(typeof stats.stats.total_messages_sent, "number");
+assert.equal(stats.stats.total_messages_sent, stats.stats.connections[0].message_count);
 assert.equal(stats.realtime_sessions.total_sessions, 1);
 assert.equal((await rest(`/api/ws/sessions/${session}/state`)).state.query, "How do I fix webhook errors?");
 const logs = await rest(`/api/ws/sessions/${session}/logs`);
@@ -147,10 +148,11 @@ await until("the connection is lost and comes back", () => heard.findLast((said)
 await hears("agent_status", (message) => message.message === `step ${STEPS - 1}`);
 const steps = messages("agent_status").filter((message) => message.message.startsWith("step ")).map((message) => Number(message.message.slice(5)));
 assert.deepEqual([...new Set(steps)].sort((a, b) => a - b), [...Array(STEPS).keys()], "a status is missing");
-const back = steps.findIndex((step, index) => index > 0 && step !== steps[index - 1] + 1);
+// In order, but for where it came back: there it may be told the last moments again, and how the agent stands.
+const jumps = steps.filter((step, index) => index > 0 && step !== steps[index - 1] && step !== steps[index - 1] + 1);
+assert.ok(jumps.length <= 1, `${jumps.length} jumps: ${steps}`);
 const repeated = steps.length - STEPS;
 assert.ok(repeated <= REPEATED_MAX, `${repeated} were told again`);
-if (back > 0) assert.deepEqual(steps.slice(back), [...Array(STEPS - steps[back]).keys()].map((step) => step + steps[back]));
 
 // The ends.
 await post(event("session.started", { title: "another" }, undefined, "session_2"), event("session.failed", { error: "no tokens" }, undefined, "session_2"));

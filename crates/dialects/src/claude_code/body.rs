@@ -208,7 +208,7 @@ mod tests {
     fn a_body_of_any_shape_takes_bounded_memory_and_says_what_it_is() {
         let many = format!("[{}]", vec![r#"{"a":{}}"#; 100_000].join(","));
         let texts = format!("[{}]", vec![format!("\"{}\"", "x".repeat(90_000)); 40].join(","));
-        let names: String = (0..1_000).map(|n| format!(",\"m{n}\":[]")).collect();
+        let names = (0..1_000).fold(String::new(), |names, n| names + ",\"m" + &n.to_string() + "\":[]");
         let body = format!(r#"{{"tool_input":{many},"texts":{texts},"hook_event_name":"Stop"{names}}}"#);
         let hook = read(body.as_bytes()).expect("JSON");
         assert_eq!(hook["hook_event_name"], "Stop");

@@ -70,13 +70,13 @@ impl<'a> Events<'a> {
         data.insert("title".into(), json!(self.title()));
         data.insert("mode".into(), json!(cut_text(source, NAME_BYTES_MAX)));
         data.insert("metadata".into(), self.pick(&["cwd", "model", "permission_mode"]));
-        self.event("session.started", data.into());
+        self.event("session.started", data);
         let mut data = Map::new();
         data.insert("name".into(), json!("Claude Code"));
         if let Some(model) = self.text("model") {
             data.insert("role".into(), json!(cut_text(model, NAME_BYTES_MAX)));
         }
-        self.agent_event("agent.started", data.into());
+        self.agent_event("agent.started", data);
     }
 
     fn session_end(&mut self) {
@@ -97,7 +97,7 @@ impl<'a> Events<'a> {
         self.agent_event("agent.status", json!({"status": "working", "task": name}));
         let mut data = self.call(&name);
         data.insert("input".into(), self.cut_json("tool_input"));
-        self.agent_event("tool.started", data.into());
+        self.agent_event("tool.started", data);
     }
 
     fn tool_completed(&mut self) {
@@ -105,7 +105,7 @@ impl<'a> Events<'a> {
         let mut data = self.call(&name);
         data.insert("output".into(), self.cut_json("tool_response"));
         self.duration(&mut data);
-        self.agent_event("tool.completed", data.into());
+        self.agent_event("tool.completed", data);
         self.usage();
     }
 
@@ -114,7 +114,7 @@ impl<'a> Events<'a> {
         let mut data = self.call(&name);
         data.insert("error".into(), json!(self.cut("error", TEXT_BYTES_MAX).unwrap_or_else(|| "failed".into())));
         self.duration(&mut data);
-        self.agent_event("tool.failed", data.into());
+        self.agent_event("tool.failed", data);
     }
 
     fn permission(&mut self, deadline: &str) -> Approval {
@@ -171,7 +171,7 @@ impl<'a> Events<'a> {
         if let Some(text) = self.cut("last_assistant_message", TEXT_BYTES_MAX) {
             data.insert("summary".into(), json!(text));
         }
-        self.agent_event("agent.finished", data.into());
+        self.agent_event("agent.finished", data);
     }
 
     fn notification(&mut self) {
@@ -239,12 +239,12 @@ impl<'a> Events<'a> {
         self.hook.get(name).map_or(Value::Null, |value| cut_value(value, TOOL_BYTES_MAX))
     }
 
-    fn event(&mut self, kind: &str, data: Value) {
+    fn event(&mut self, kind: &str, data: impl Into<Value>) {
         let session = cut_text(self.session, NAME_BYTES_MAX);
-        self.list.push(json!({"type": kind, "session": session, "data": data}));
+        self.list.push(json!({"type": kind, "session": session, "data": data.into()}));
     }
 
-    fn agent_event(&mut self, kind: &str, data: Value) {
+    fn agent_event(&mut self, kind: &str, data: impl Into<Value>) {
         self.event(kind, data);
         if let Some(event) = self.list.last_mut() {
             event["agent"] = json!(self.agent);

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::packet::{Event, Packet, Said};
-use super::{CONNECT_TIMEOUT_MS, PAYLOAD_BYTES_MAX, PING_INTERVAL_MS, PING_TIMEOUT_MS};
+use super::{CONNECT_TIMEOUT_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS};
+
+/// What is said back of a ping, in bytes.
+const PONG_BYTES_MAX: usize = 64;
 
 /// How packets travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,7 +23,8 @@ pub enum Transport {
     WebSocket,
 }
 
-/// A session. Times are milliseconds of whatever clock the caller has, the same on all who serve the session.
+/// A session. Times are milliseconds of whatever clock the caller has; those of services that serve one session in turn
+/// may differ by less than a ping and its answer may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The transport's name of it.
@@ -74,8 +78,16 @@ pub enum Why {
 }
 
 impl Session {
-    /// A new session, and its first packet. A client that came by polling is offered `upgrades`.
-    pub fn open(sid: &str, socket: &str, transport: Transport, upgrades: &[&str], now_ms: u64) -> (Session, String) {
+    /// A new session, and its first packet. A client that came by polling is offered `upgrades`; it may send payloads of at
+    /// most `bytes_max`.
+    pub fn open(
+        sid: &str,
+        socket: &str,
+        transport: Transport,
+        upgrades: &[&str],
+        bytes_max: usize,
+        now_ms: u64,
+    ) -> (Session, String) {
         let session = Session {
             sid: sid.to_owned(),
             socket: socket.to_owned(),
@@ -90,7 +102,7 @@ impl Session {
         let upgrades = if transport == Transport::Polling { upgrades } else { &[] };
         // Written out: clients take any order, and people read this one.
         let open = format!(
-            "0{{\"sid\":{},\"upgrades\":{},\"pingInterval\":{PING_INTERVAL_MS},\"pingTimeout\":{PING_TIMEOUT_MS},\"maxPayload\":{PAYLOAD_BYTES_MAX}}}",
+            "0{{\"sid\":{},\"upgrades\":{},\"pingInterval\":{PING_INTERVAL_MS},\"pingTimeout\":{PING_TIMEOUT_MS},\"maxPayload\":{bytes_max}}}",
             json!(sid),
             json!(upgrades)
         );
@@ -105,11 +117,15 @@ impl Session {
         match Packet::parse(text) {
             Ok(Packet::Message(message)) => self.hear_message(&message),
             Ok(Packet::Pong(_)) => {
-                self.ponged_ms = self.ponged_ms.max(now_ms);
+                // Whoever pinged may have had a clock that is ahead of this one: it is an answer all the same.
+                self.ponged_ms = self.ponged_ms.max(now_ms).max(self.pinged_ms);
                 Vec::new()
             }
             // Only the server pings in this version of the protocol; a probe comes on the transport that is to take over.
-            Ok(Packet::Ping(said)) => vec![Output::Send(Packet::Pong(said).text())],
+            Ok(Packet::Ping(mut said)) => {
+                said.truncate(said.floor_char_boundary(PONG_BYTES_MAX));
+                vec![Output::Send(Packet::Pong(said).text())]
+            }
             Ok(Packet::Close) => self.close(Why::Bye),
             Ok(Packet::Upgrade) => {
                 self.transport = Transport::WebSocket;

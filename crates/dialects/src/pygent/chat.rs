@@ -45,10 +45,10 @@ pub(super) fn message(told: &Told<'_>, frames: &mut Frames<'_>) {
     frames.push("chat_response", &json!({ "message": message }));
 }
 
-/// `command.failed` to the error of what was asked, by its `type`.
+/// `command.failed` to the error of what was asked, by its `type`, or where a runner does not say that, by the session.
 pub(super) fn failed(told: &Told<'_>, frames: &mut Frames<'_>) {
     let error = told.text("error").or_else(|| told.text("code")).unwrap_or("failed");
-    let kind = told.text("type").unwrap_or_default();
+    let kind = told.text("type").unwrap_or_else(|| heard::kind_of_session(told.session()));
     match kind {
         "chat" => {
             let message = json!({

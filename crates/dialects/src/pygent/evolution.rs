@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{list, number, number_of, object, time, time_of, truth, with};
+use super::fields::{list, number, number_of, object, time, time_of, truth};
 use super::wrapping::Frames;
 use crate::told::Told;
 
@@ -30,31 +30,39 @@ fn generation(told: &Told<'_>, running: bool) -> Value {
         "diversity": number(&given, "diversity"),
         "timestamp": time_of(&given, "timestamp", told),
     });
-    let state = state_of(&object(data, "state"), running, &generation, &fitness);
+    let state = state_of(&object(data, "state"), running, &generation);
     json!({ "generation": generation, "fitness": fitness, "state": state, "timestamp": time(told) })
 }
 
-/// The page's picture, from a runner's state in the page's names or in ours.
-fn state_of(given: &Value, running: bool, generation: &Value, fitness: &Value) -> Value {
+/// The page's picture, from a runner's state in the page's names or in ours. The page merges it: what the runner does not
+/// say is left out.
+fn state_of(given: &Value, running: bool, generation: &Value) -> Value {
+    let mut state = json!({ "isRunning": running, "currentGeneration": generation });
+    let numbers: [(&str, &[&str]); 3] = [
+        ("maxGenerations", &["maxGenerations", "max_generations", "generations"]),
+        ("populationSize", &["populationSize", "population_size"]),
+        ("elapsedTime", &["elapsedTime", "elapsed_time"]),
+    ];
+    for (name, names) in numbers {
+        if names.iter().any(|name| given.get(*name).is_some_and(Value::is_number)) {
+            state[name] = number_of(given, names);
+        }
+    }
+    let lists = [("bestRecipes", "best_recipes"), ("fitnessHistory", "fitness_history")];
+    for (name, ours) in lists {
+        let found = [name, ours].into_iter().find(|name| given.get(*name).is_some_and(Value::is_array));
+        if let Some(found) = found {
+            state[name] = list(given, found);
+        }
+    }
     let convergence = ["convergenceMetrics", "convergence"].into_iter().find(|name| given[*name].is_object());
-    let convergence = object(given, convergence.unwrap_or_default());
-    let named = |name: &str| given.get(name).is_some_and(Value::is_array);
-    let history = ["fitnessHistory", "fitness_history"].into_iter().find(|name| named(name));
-    let recipes = if named("bestRecipes") { "bestRecipes" } else { "best_recipes" };
-    let state = json!({
-        "isRunning": running,
-        "currentGeneration": generation,
-        "maxGenerations": number_of(given, &["maxGenerations", "max_generations", "generations"]),
-        "populationSize": number_of(given, &["populationSize", "population_size"]),
-        "bestRecipes": list(given, recipes),
-        "fitnessHistory": history.map_or_else(|| json!([fitness]), |name| list(given, name)),
-        "convergenceMetrics": {
+    if let Some(convergence) = convergence.map(|name| object(given, name)) {
+        state["convergenceMetrics"] = json!({
             "rate": number(&convergence, "rate"),
             "plateau_generations": number(&convergence, "plateau_generations"),
             "improvement_threshold": number(&convergence, "improvement_threshold"),
             "is_converged": truth(&convergence, "is_converged", false),
-        },
-        "elapsedTime": number_of(given, &["elapsedTime", "elapsed_time"]),
-    });
-    with(state, given)
+        });
+    }
+    state
 }

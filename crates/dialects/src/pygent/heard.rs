@@ -125,6 +125,15 @@ pub(super) fn session(purpose: &str, viewer: &str) -> String {
     format!("{}-{hash:016x}", &whole[..end])
 }
 
+/// What a command of this session most likely was; empty: anything.
+pub(super) fn kind_of_session(session: &str) -> &'static str {
+    match session.split_once('-') {
+        Some(("chat", _)) => "chat",
+        Some(("reasoning", _)) => "reasoning.start",
+        _ => "",
+    }
+}
+
 fn command(kind: &str, data: Value) -> Command {
     Command { kind: kind.to_owned(), id: None, session: None, agent: None, data }
 }

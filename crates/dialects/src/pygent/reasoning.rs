@@ -120,18 +120,22 @@ pub(super) fn stopped(told: &Told<'_>, frames: &mut Frames<'_>) {
     frames.push("reasoning_stopped", &json!({ "session_id": session(told), "reason": reason }));
 }
 
-/// What the page merges, but for the thoughts.
+/// What the page merges, but for the thoughts: what the runner does not say is left out.
 fn state_of(told: &Told<'_>, active: bool, paths: u64) -> Value {
     let data = told.data();
     let paths = data.get("paths_explored").filter(|paths| paths.is_u64()).cloned().unwrap_or_else(|| json!(paths));
-    json!({
-        "isActive": active,
-        "processingTime": number(data, "processing_time"),
-        "confidence": number(data, "confidence"),
-        "pathsExplored": paths,
-        "mode": text(data, "mode", "adaptive"),
-        "complexity": text(data, "complexity", "moderate"),
-    })
+    let mut state = json!({ "isActive": active, "pathsExplored": paths });
+    for (name, ours) in [("processingTime", "processing_time"), ("confidence", "confidence")] {
+        if data[ours].is_number() {
+            state[name] = data[ours].clone();
+        }
+    }
+    for name in ["mode", "complexity"] {
+        if data[name].is_string() {
+            state[name] = data[name].clone();
+        }
+    }
+    state
 }
 
 fn session(told: &Told<'_>) -> Value {

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 use tidings_protocol::position::Position;
+use tidings_protocol::wire;
 
 use super::*;
 
@@ -195,4 +196,21 @@ fn the_system_status_counts_what_is_there() {
     assert_eq!(told, json!({ "type": "system_status", "data": status }));
     NATIVE.present(&Ask::Sessions, &view, &mut out);
     assert_eq!(out.len(), 1, "it never asked for that");
+}
+
+#[test]
+fn a_failure_that_does_not_say_what_failed_is_told_by_its_session() {
+    let types = |session: &str| {
+        let event = wire::Event { r#type: "command.failed".into(), session: session.into(), ..wire::Event::default() };
+        let envelope = json!({ "data": { "command_id": "c", "code": "model_error", "error": "gone" } });
+        let project = "p".parse().expect("a name of a project");
+        let told = Told { project: &project, position: Position::ZERO, event: &event, envelope: &envelope };
+        let mut out = Vec::new();
+        NATIVE.event(&told, &mut out);
+        out.iter().map(|text| said(&[Action::Say(text.clone())]).0).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&heard::session("chat", "alice")), ["chat_response", "typing_indicator"]);
+    assert_eq!(types(&heard::session("reasoning", "alice")), ["reasoning_error"]);
+    assert_eq!(types("evolution"), ["error"]);
+    assert_eq!(types(""), ["error"]);
 }

@@ -94,7 +94,7 @@ proptest! {
     #[test]
     fn every_message_fits_its_table(events in prop::collection::vec(event(), 1..12)) {
         // One by one: what ingest refuses is left out.
-        let taken: Vec<_> = events.into_iter().filter(|event| Story::is_taken(event)).collect();
+        let taken: Vec<_> = events.into_iter().filter(Story::is_taken).collect();
         prop_assume!(!taken.is_empty());
         let story = Story::of(&Value::from(taken).to_string());
         for dialect in [AgentSwarm::default(), AgentSwarm { session: Some("s".into()), batch: true }] {

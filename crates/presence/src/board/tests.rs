@@ -303,3 +303,18 @@ fn what_others_have_is_read_again_when_somebody_wants_to_know_again() {
     round(&mut board, 5_100, &[("g-2", 3, &["y"])]);
     assert_eq!(heard(&mut board, &mut told), ["[y a]"]);
 }
+
+#[test]
+fn what_a_viewer_is_told_goes_with_the_next_renewal_and_makes_no_call_of_its_own() {
+    let mut board = board();
+    enter(&mut board, "ann");
+    round(&mut board, 0, &[]);
+    let count = board.count("ann");
+    count.add(3);
+    assert_eq!(board.due_ms(), Some(LEASE_MS / 3), "nobody watches");
+    let members = report(&mut board, LEASE_MS / 3).members.expect("it was told something");
+    let record: Value = serde_json::from_slice(&members.named[0].1).expect("JSON");
+    assert_eq!((members.version, &record["told"]), (2, &Value::from(3)));
+    board.learned(LEASE_MS / 3, roll(&[]), Vec::new());
+    assert!(report(&mut board, LEASE_MS).members.is_none(), "nothing since");
+}

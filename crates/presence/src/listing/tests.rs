@@ -5,7 +5,7 @@ fn project() -> Project {
 }
 
 fn record(since: u64, connections: u32, transport: &str) -> ViewerRecord {
-    ViewerRecord { user: false, since, connections, transports: vec![transport.to_owned()] }
+    ViewerRecord { user: false, since, connections, transports: vec![transport.to_owned()], told: 0 }
 }
 
 fn part<const N: usize>(viewers: [(&str, ViewerRecord); N], others: u64) -> Part {

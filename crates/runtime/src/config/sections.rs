@@ -375,7 +375,6 @@ impl LimitsConfig {
                 project_bytes: rate(self.project_bytes_per_second),
                 project_events: rate(self.project_events_per_second),
                 requests: rate(self.requests_per_second),
-                ..tidings_limits::Rates::default()
             },
             holders_expected: u32::try_from(self.services_expected).unwrap_or(u32::MAX),
             user_connections_max: u32::try_from(self.user_connections_max).unwrap_or(u32::MAX),

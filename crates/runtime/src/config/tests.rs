@@ -232,3 +232,22 @@ fn the_manual_is_the_code_s() {
         assert_eq!(tables, expected, "run `UPDATE_DOCS=1 cargo test -p tidings-runtime manual`");
     }
 }
+
+#[test]
+fn a_dialect_without_tokens_is_served_only_where_a_project_is_named() {
+    let none = Config::load(&given("", &[], &[]).sources).expect("sound").config.dialects;
+    assert!(DialectName::ALL.iter().all(|name| !none.serve.contains(*name)));
+    check_fault("[dialects]\nserve = [\"agentcraft\"]", "dialects.agentcraft_project", "serves nobody");
+    check_fault("[dialects]\nserve = [\"pygent\"]", "dialects.pygent_project", "serves nobody");
+    check_fault("[dialects]\nserve = [\"zork\"]", "dialects.serve", "agentcraft");
+    let file =
+        "[dialects]\nserve = [\"agentcraft\"]\nagentcraft_project = \"p\"\nagentcraft_scopes = [\"read\", \"admin\"]";
+    let loaded = Config::load(&given(file, &[], &[]).sources).expect("sound");
+    let dialects = &loaded.config.dialects;
+    assert_eq!(dialects.agentcraft_project.as_ref().map(ToString::to_string).as_deref(), Some("p"));
+    assert_eq!(dialects.agentcraft_scopes.0.to_string(), "read admin");
+    // Dev mode serves what it is told to, and all of them where it is told nothing.
+    assert_eq!(loaded.clone().opened().expect("sound").config.dialects, *dialects);
+    let dev = Config::load(&given("", &[], &[]).sources).expect("sound").opened().expect("sound").config.dialects;
+    assert!(DialectName::ALL.iter().all(|name| dev.serve.contains(*name)));
+}

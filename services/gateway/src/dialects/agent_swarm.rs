@@ -19,6 +19,7 @@ use tidings_dialects::Dialect;
 use tidings_dialects::agent_swarm::AgentSwarm;
 use tidings_protocol::project::Project;
 use tidings_runtime::config::DialectsConfig;
+use tokio::sync::Semaphore;
 
 use super::Served;
 use crate::metrics::Metrics;
@@ -34,6 +35,8 @@ struct Swarm {
     requests_per_hour: u64,
     /// WebSockets of a user, over all gateways.
     connections_max: u32,
+    /// Downloads that may be on their way.
+    downloads: Arc<Semaphore>,
 }
 
 /// The routes of Agent Swarm, as the `index`th dialect of the process.
@@ -47,6 +50,7 @@ pub(super) fn router(index: u16, config: &DialectsConfig, shared: &Arc<Shared>, 
         home: config.agent_swarm_project.clone(),
         requests_per_hour: config.agent_swarm_requests_per_hour,
         connections_max: u32::try_from(config.agent_swarm_connections_max).unwrap_or(u32::MAX),
+        downloads: Arc::new(Semaphore::new(download::DOWNLOADS_MAX)),
     });
     rest::router(&swarm).merge(socket::router(&swarm))
 }

@@ -16,11 +16,11 @@ use tidings_dialects::agentcraft::client::{ClientIds, REFUSED_CODE, REFUSED_REAS
 use tidings_dialects::agentcraft::{AgentCraft, Shape};
 use tidings_limits::Rate;
 use tidings_protocol::filter::Filter;
-use tidings_protocol::grant::{Scope, Scopes};
+use tidings_protocol::grant::{Grant, Holder, Scope, Scopes};
 use tidings_protocol::project::Project;
 use tidings_runtime::config::DialectsConfig;
 
-use super::asker::anyone;
+use super::asker::{Turned, anyone};
 use super::{Coming, Excess, Farewell, Profile, Served, accept};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -84,17 +84,55 @@ impl Tracking {
         if !self.client_ids.admits(client) {
             return Err(Farewell { code: REFUSED_CODE, reason: REFUSED_REASON });
         }
-        let turned = |turned: super::asker::Turned| turned.farewell(&self.served.profile);
         let viewer = format!("{VIEWER}{client}");
-        let anyone = anyone(&viewer, &self.project, self.scopes);
-        let grant = self.shared.asker(parts, None, Some(anyone)).await.map_err(turned)?;
-        // A token for one project says which.
-        let project = match grant.named(Scope::Read).as_deref() {
+        let admitted = self.admitted(&viewer, parts, Scope::Read).await;
+        let (project, grant) = admitted.map_err(|turned| turned.farewell(&self.served.profile))?;
+        let (served, variant) = (self.served.clone(), AgentCraft::new(self.frames).variant());
+        let resumes = Some(reader(client, &grant));
+        Ok(Coming { served, variant, project, grant, places: None, filter: Filter::default(), resumes })
+    }
+
+    /// Who asks, under this name without a credential, and which project that is about: the one that a token is for, if it is
+    /// for one alone.
+    async fn admitted(
+        &self,
+        viewer: &str,
+        parts: &mut http::request::Parts,
+        scope: Scope,
+    ) -> Result<(Project, Grant), Turned> {
+        let anyone = anyone(viewer, &self.project, self.scopes);
+        let grant = self.shared.asker(parts, None, Some(anyone)).await?;
+        let project = match grant.named(scope).as_deref() {
             Some([one]) => one.clone(),
             Some(_) | None => self.project.clone(),
         };
-        let grant = self.shared.allowed(&grant, &project, Scope::Read).await.map_err(turned)?;
-        let (served, variant) = (self.served.clone(), AgentCraft::new(self.frames).variant());
-        Ok(Coming { served, variant, project, grant, places: None, filter: Filter::default(), resumes: Some(viewer) })
+        let grant = self.shared.allowed(&grant, &project, scope).await?;
+        Ok((project, grant))
+    }
+}
+
+/// Under which name a client's place is kept. A client id is whatever its client says: with a credential it is a name among
+/// those of that viewer alone. Client ids have no `:`.
+fn reader(client: &str, grant: &Grant) -> String {
+    match grant.holder() {
+        Holder::Anyone => format!("{VIEWER}{client}"),
+        _ => format!("{VIEWER}{client}:{}", grant.viewer()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_auth::limits::SUBJECT_BYTES_MAX;
+    use tidings_broker::bookmark::READER_BYTES_MAX;
+
+    use super::*;
+
+    #[test]
+    fn a_clients_place_is_its_viewers_alone() {
+        let of = |viewer: &str, holder| reader("c-1", &Grant::new(viewer, holder, Vec::new()));
+        assert_eq!(of("agentcraft:c-1", Holder::Anyone), "agentcraft:c-1");
+        assert_eq!(of("ada", Holder::User), "agentcraft:c-1:ada");
+        let longest = Grant::new(&*"u".repeat(SUBJECT_BYTES_MAX), Holder::User, Vec::new());
+        assert!(reader(&"c".repeat(128), &longest).len() <= READER_BYTES_MAX);
     }
 }

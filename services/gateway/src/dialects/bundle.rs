@@ -17,11 +17,20 @@ pub(super) fn bundle(dialect: &dyn Dialect, frames: &mut Vec<Bytes>) {
     }
 }
 
+/// How many messages there are in a chunk of frames of our own making.
+pub(super) fn count(chunk: &[u8]) -> u64 {
+    payloads(chunk).count() as u64
+}
+
 /// The payloads of text frames of our own making, one behind the other in a chunk.
 pub(super) fn texts(chunk: &[u8]) -> Vec<&str> {
-    let mut texts = Vec::new();
+    payloads(chunk).filter_map(|payload| std::str::from_utf8(payload).ok()).collect()
+}
+
+fn payloads(chunk: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = chunk;
-    while let [_, length, tail @ ..] = rest {
+    std::iter::from_fn(move || {
+        let [_, length, tail @ ..] = rest else { return None };
         let (length, tail) = match (*length, tail) {
             (126, [a, b, tail @ ..]) => (usize::from(u16::from_be_bytes([*a, *b])), tail),
             (127, tail) if tail.len() >= 8 => {
@@ -31,11 +40,10 @@ pub(super) fn texts(chunk: &[u8]) -> Vec<&str> {
             }
             (short, tail) => (usize::from(short), tail),
         };
-        let Some((payload, behind)) = tail.split_at_checked(length) else { break };
-        texts.extend(std::str::from_utf8(payload).ok());
+        let (payload, behind) = tail.split_at_checked(length)?;
         rest = behind;
-    }
-    texts
+        Some(payload)
+    })
 }
 
 #[cfg(test)]
@@ -50,5 +58,6 @@ mod tests {
             chunk.extend_from_slice(&frame::text(text.as_bytes()));
         }
         assert_eq!(texts(&chunk), ["", &short, &long, &longest, "end"]);
+        assert_eq!((count(&chunk), count(&[])), (5, 0));
     }
 }

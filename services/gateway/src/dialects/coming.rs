@@ -92,7 +92,7 @@ pub(crate) async fn accept(
             Ok((coming, _own_place)) => {
                 let _open = coming.served.metrics.open();
                 let registered = shared.register(wake.clone(), coming.grant.clone(), &[&coming.project]);
-                let speaker = speaker(&shared, coming, wake);
+                let speaker = speaker(&shared, coming, caller, wake);
                 Connection::new(parts(&shared, registered, socket, input, accepted), speaker).await
             }
             Err(farewell) => {
@@ -121,7 +121,7 @@ async fn take_place(shared: &Shared, coming: Coming) -> Result<(Coming, Option<P
 }
 
 /// The server's end for a client that may come.
-pub(super) fn speaker(shared: &Arc<Shared>, coming: Coming, wake: Arc<Wake>) -> Speaker {
+pub(super) fn speaker(shared: &Arc<Shared>, coming: Coming, caller: Caller, wake: Arc<Wake>) -> Speaker {
     let profile = &coming.served.profile;
     let messages = profile.messages.map(|(rate, excess): (_, Excess)| (shared.limits.messages_at(rate), excess));
     // Who asks for a variant that there is not is given the first.
@@ -135,6 +135,7 @@ pub(super) fn speaker(shared: &Arc<Shared>, coming: Coming, wake: Arc<Wake>) -> 
         encoding,
         messages,
         desk: shared.desk.clone(),
+        caller,
         present: shared.enter(&coming.project, &coming.grant, Transport::WebSocket),
         opening: open(shared.clone(), coming.project.clone(), coming.grant, coming.filter, wake, taking).boxed(),
         keeping,

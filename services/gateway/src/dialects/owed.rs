@@ -104,6 +104,8 @@ impl Owed {
             return (asked, Vec::new());
         }
         self.told_at = Some(now);
+        // In the order in which they came up last: an end behind what it ends.
+        self.dues.sort_by_key(|(_, newest)| newest.n());
         let dues = self.dues.iter().map(|(due, _)| due.clone()).collect();
         self.dues.retain(|(_, newest)| newest.n() > position.n());
         self.due_since = (!self.dues.is_empty()).then_some(now);
@@ -131,9 +133,9 @@ mod tests {
     fn what_is_due_waits_for_its_turn_and_then_no_longer_than_patience_lasts() {
         let (mut owed, start) = (Owed::new(), Instant::now());
         assert_eq!(owed.wants(start), Wanted::Nothing);
-        assert!(owed.due(due("a", 1), start) && owed.due(due("a", 3), start));
+        assert!(owed.due(due("a", 1), start) && owed.due(due("end", 2), start) && owed.due(due("a", 3), start));
         assert_eq!(owed.wants(start), Wanted::Since(Some(at(3))));
-        assert_eq!(told(&mut owed, 3, start), "a");
+        assert_eq!(told(&mut owed, 3, start), "end a");
         let soon = start + TELL_EVERY / 2;
         assert!(owed.due(due("b", 4), soon));
         assert_eq!(owed.wants(soon), Wanted::At(start + TELL_EVERY));

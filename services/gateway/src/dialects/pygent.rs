@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use tidings_dialects::Dialect;
 use tidings_dialects::pygent::{PyGent, Wrapping};
 use tidings_protocol::filter::Filter;
-use tidings_protocol::grant::{Scope, Scopes};
+use tidings_protocol::grant::{Grant, Scope, Scopes};
 use tidings_protocol::project::Project;
 use tidings_runtime::config::DialectsConfig;
 
@@ -64,23 +64,24 @@ async fn test() -> Json<serde_json::Value> {
 
 async fn open(State(factory): State<Arc<Factory>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let coming = factory.coming(&mut parts, Wrapping::Native, None).await;
+    let coming = factory.coming(&mut parts, Wrapping::Native).await;
     accept(factory.shared.clone(), Request::from_parts(parts, body), coming, &[]).await
 }
 
 impl Factory {
-    /// Who comes, and what he watches. Who shows nothing is somebody new each time, since the protocol knows no users, or
-    /// this `viewer`, whose session goes on.
+    /// What those may who show nothing, under this id.
+    pub(super) fn anyone(&self, viewer: &str) -> Grant {
+        anyone(viewer, &self.project, self.scopes)
+    }
+
+    /// Who comes, and what he watches. Who shows nothing is somebody new each time, since the protocol knows no users.
     pub(super) async fn coming(
         &self,
         parts: &mut http::request::Parts,
         wrapping: Wrapping,
-        viewer: Option<String>,
     ) -> Result<Coming, Farewell> {
         let turned = |turned: super::asker::Turned| turned.farewell(&self.served.profile);
-        let viewer =
-            viewer.unwrap_or_else(|| format!("pygent:{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()));
-        let anyone = anyone(&viewer, &self.project, self.scopes);
+        let anyone = self.anyone(&format!("pygent:{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()));
         let grant = self.shared.asker(parts, None, Some(anyone)).await.map_err(turned)?;
         // A token for one project says which.
         let project = match grant.named(Scope::Read).as_deref() {

@@ -14,6 +14,7 @@ use serde_json::json;
 use tidings_dialects::engine_io::VERSION;
 use tidings_dialects::pygent::Wrapping;
 use tidings_log::wake::Wake;
+use tidings_protocol::grant::Holder;
 use tidings_ws::handshake::{Handshake, Terms};
 
 use super::accept;
@@ -24,7 +25,7 @@ use crate::ws::connection::Connection;
 use crate::ws::{parts, refused, upgrade};
 
 use face::SocketIo;
-use polling::Poller;
+use polling::{Owner, Poller};
 
 /// Longest name of a session, in bytes: ours are shorter.
 const SID_BYTES_MAX: usize = 64;
@@ -96,24 +97,33 @@ async fn poll(factory: &Factory, sid: Option<String>, request: Request) -> Resul
         Some(sid) if sid.len() > SID_BYTES_MAX => return Err(No::Session),
         sid => sid,
     };
-    let owner = match &sid {
-        Some(sid) => Some(polling::owner(factory, sid).await.ok_or(No::Session)?),
-        None => None,
-    };
-    let viewer = owner.as_ref().map(|(_, viewer)| viewer.clone());
-    let coming = factory
-        .coming(&mut head, Wrapping::SocketIo, viewer)
+    // Who asks is counted before anything is looked up for him.
+    let mut coming = factory
+        .coming(&mut head, Wrapping::SocketIo)
         .await
         .map_err(|farewell| if farewell == factory.served.profile.flooded { No::TooMuch } else { No::Forbidden })?;
-    if owner.is_some_and(|owner| owner != (coming.project.to_string(), coming.grant.viewer().to_owned())) {
-        // Somebody else's.
-        return Err(No::Session);
+    if let Some(sid) = &sid {
+        let owner = polling::owner(factory, sid).await?;
+        if owner.anonymous && *coming.grant.holder() == Holder::Anyone {
+            // Who shows nothing is who he was when the session began: nobody else knows its name.
+            coming.grant = factory.anyone(&owner.viewer);
+        }
+        if owner != Owner::new(&coming.project, &coming.grant) {
+            return Err(No::Session);
+        }
     }
     let encoding = factory.served.variant(coming.variant).ok_or(No::Request)?.clone();
-    let poller = Poller { shared: factory.shared.clone(), encoding, project: coming.project, grant: coming.grant };
+    let caller = head.extensions.get::<Caller>().cloned();
+    let caller = caller.unwrap_or_else(|| Caller::of(&coming.grant, &head.extensions));
+    let (shared, project, grant) = (factory.shared.clone(), coming.project, coming.grant);
+    let poller = Poller { shared, encoding, project, grant, caller };
     match (sid, &head.method) {
         (None, _) => poller.open().await,
-        (Some(sid), &Method::GET) => poller.poll(&sid).await,
+        (Some(sid), &Method::GET) => {
+            // What waits stays open like a connection.
+            let _place = factory.shared.limits.open(&poller.caller).await.map_err(|_| No::TooMuch)?;
+            poller.poll(&sid).await
+        }
         (Some(sid), &Method::POST) => poller.post(&sid, body).await,
         (Some(_), _) => Err(No::Method),
     }
@@ -121,7 +131,7 @@ async fn poll(factory: &Factory, sid: Option<String>, request: Request) -> Resul
 
 async fn websocket(factory: &Factory, request: Request) -> Response {
     let (mut head, body) = request.into_parts();
-    let coming = factory.coming(&mut head, Wrapping::SocketIo, None).await;
+    let coming = factory.coming(&mut head, Wrapping::SocketIo).await;
     let mut request = Request::from_parts(head, body);
     let coming = match coming {
         Ok(coming) => coming,
@@ -143,7 +153,7 @@ async fn websocket(factory: &Factory, request: Request) -> Response {
         let _open = coming.served.metrics.open();
         let wake = Arc::new(Wake::default());
         let registered = shared.register(wake.clone(), coming.grant.clone(), &[&coming.project]);
-        let face = SocketIo::new(speaker(&shared, coming, wake));
+        let face = SocketIo::new(speaker(&shared, coming, caller, wake));
         Connection::new(parts(&shared, registered, socket, input, accepted), face).await
     });
     response

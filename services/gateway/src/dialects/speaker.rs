@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::asked;
-use super::bundle::bundle;
+use super::bundle::{bundle, count};
 use super::coming::{Opened, Opening};
 use super::desk::{Desk, Refusal};
 use super::encoding::InDialect;
@@ -31,7 +31,7 @@ use super::keeping::Keeping;
 use super::now_ms;
 use super::owed::{Owed, Wanted};
 use super::served::{Excess, Farewell, Served};
-use crate::limits::Messages;
+use crate::limits::{Caller, Messages};
 use crate::ws::connection::{Face, Line, WRITE_BYTES};
 
 /// What a command came to.
@@ -43,6 +43,7 @@ pub(super) struct Speaking {
     pub encoding: Arc<InDialect>,
     pub project: Project,
     pub desk: Arc<dyn Desk>,
+    pub caller: Caller,
     pub messages: Option<(Messages, Excess)>,
     pub present: Present,
     pub opening: Opening,
@@ -55,6 +56,8 @@ pub(crate) struct Speaker {
     encoding: Arc<InDialect>,
     project: Project,
     desk: Arc<dyn Desk>,
+    /// Whose rate commands count against.
+    caller: Caller,
     /// The dialect's own limit.
     messages: Option<(Messages, Excess)>,
     /// While it is held, the viewer is there.
@@ -66,6 +69,8 @@ pub(crate) struct Speaker {
     resumed: bool,
     owed: Owed,
     commands: FuturesUnordered<Asked>,
+    /// Commands that came before the viewer stands: what they bring about would go by. As many as are owed at most.
+    early: Vec<Command>,
     /// Where the client is, for when it comes back.
     keeping: Option<Keeping>,
     /// Where it is when good-bye was said.
@@ -82,6 +87,7 @@ impl Speaker {
             encoding: speaking.encoding,
             project: speaking.project,
             desk: speaking.desk,
+            caller: speaking.caller,
             messages: speaking.messages,
             present: Some(speaking.present),
             opening: Some(speaking.opening),
@@ -89,6 +95,7 @@ impl Speaker {
             resumed: false,
             owed: Owed::new(),
             commands: FuturesUnordered::new(),
+            early: Vec::new(),
             keeping: speaking.keeping,
             left_at: None,
             said_at: Instant::now(),
@@ -101,18 +108,33 @@ impl Speaker {
         self.opening = None;
         self.left_at = self.viewer.take().map(|viewer| viewer.at());
         self.commands.clear();
+        self.early.clear();
     }
 
-    fn farewell(&mut self, line: &mut Line, counted: Option<CloseCode>, farewell: Farewell) {
+    pub(super) fn farewell(&mut self, line: &mut Line, counted: Option<CloseCode>, farewell: Farewell) {
         if line.close(counted, farewell.code, farewell.reason) {
             self.leave();
         }
     }
 
+    /// Says something before any event.
+    fn say(&self, line: &mut Line, text: &str) {
+        line.push(frame::text(text.as_bytes()));
+        self.count(1);
+    }
+
+    /// So many messages are on their way.
+    fn count(&self, messages: u64) {
+        if let Some(present) = &self.present {
+            present.told(messages);
+        }
+    }
+
     fn act(&mut self, line: &mut Line, action: Action) {
         match action {
-            Action::Say(text) => line.push(frame::text(text.as_bytes())),
+            Action::Say(text) => self.say(line, &text),
             Action::Present(ask) => self.owed.ask(ask),
+            Action::Command(command) if self.viewer.is_none() => self.early.push(command),
             Action::Command(command) => self.ask_runners(&line.registered.held.grant(), command),
             // A number that the dialect does not have would be its own fault: it stays what it is.
             Action::Become(variant) => {
@@ -128,7 +150,7 @@ impl Speaker {
         if command.session.is_none() {
             command.session = self.encoding.dialect.session_of(&command, grant.viewer());
         }
-        let asking = self.desk.ask(&self.project, grant, &command);
+        let asking = self.desk.ask(&self.project, grant, &self.caller, &command);
         self.commands.push(async move { (command, asking.await) }.boxed());
     }
 
@@ -141,7 +163,17 @@ impl Speaker {
             Ok(Opened { mut viewer, resumed }) => {
                 viewer.attend();
                 viewer.want_snapshot();
+                if let Some(keeping) = &mut self.keeping
+                    && !resumed
+                {
+                    // Or what happens before it confirms something would be lost on it.
+                    keeping.confirm(viewer.at());
+                }
                 (self.viewer, self.resumed) = (Some(viewer), resumed);
+                let grant = line.registered.held.grant();
+                for command in std::mem::take(&mut self.early) {
+                    self.ask_runners(&grant, command);
+                }
             }
             Err(full) => {
                 tracing::debug!(%full, project = %self.project, "a dialect's client is sent away");
@@ -157,7 +189,7 @@ impl Speaker {
             let Err(refusal) = asked else { continue };
             let said = self.encoding.dialect.refused(&command, refusal.code, &refusal.message);
             if let Some(text) = said {
-                line.push(frame::text(text.as_bytes()));
+                self.say(line, &text);
             }
         }
     }
@@ -170,7 +202,7 @@ impl Speaker {
         }
         self.said_at = now;
         if let Some(text) = self.encoding.dialect.ping(now_ms()) {
-            line.push(frame::text(text.as_bytes()));
+            self.say(line, &text);
             self.alarm.by(now + self.served.profile.ping_after);
         }
     }
@@ -288,7 +320,7 @@ impl Speaker {
 impl Face for Speaker {
     fn greet(&mut self, line: &mut Line) {
         if let Some(text) = self.encoding.dialect.hello(&self.project, now_ms()) {
-            line.push(frame::text(text.as_bytes()));
+            self.say(line, &text);
         }
     }
 
@@ -359,11 +391,12 @@ impl Face for Speaker {
         if self.encoding.bundles {
             bundle(&*self.encoding.dialect, &mut line.frames);
         }
+        self.count(line.frames.iter().map(|chunk| count(chunk)).sum());
         !line.frames.is_empty()
     }
 
     fn owed(&self) -> usize {
-        self.owed.asked() + self.commands.len()
+        self.owed.asked() + self.commands.len() + self.early.len()
     }
 
     fn close(&mut self, line: &mut Line, code: CloseCode, _retry_after_ms: Option<u64>) {

@@ -5,32 +5,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use prometheus::Registry;
 use serde_json::Value;
 use tidings_broker::memory::MemoryBroker;
 use tidings_dialects::{Action, Ask, Command, Dialect, Missing, Told, View};
 use tidings_limits::Rate;
+use tidings_log::viewer::{Viewer, Wants};
 use tidings_log::wake::Wake;
+use tidings_presence::Transport;
 use tidings_protocol::filter::Filter;
-use tidings_protocol::gap::Gap;
+use tidings_protocol::frames::{Lag, SnapshotWish};
+use tidings_protocol::gap::{Gap, deletion};
 use tidings_protocol::grant::Scope;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tidings_runtime::config::{Config, GatewayConfig};
 use tidings_runtime::http::rights::Rights;
+use tidings_runtime::telemetry::traces::Traces;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::oneshot;
 
 use super::asker::anyone;
-use super::coming::speaker;
+use super::coming::{Opened, speaker};
 use super::owed::TELL_EVERY;
+use super::speaker::{Speaker, Speaking};
 use super::*;
 use crate::Gateway;
+use crate::limits::Caller;
+use crate::written::{Writer, event};
 use crate::ws::connection::Connection;
 use crate::ws::parts;
-use log::{Writer, event};
-
-#[path = "../../tests/support/log.rs"]
-mod log;
 
 /// Longer than anything here takes, by the paused clock.
 const HANG: Duration = Duration::from_mins(5);
@@ -140,7 +145,7 @@ impl Rig {
     async fn start_with(config: GatewayConfig, profile: Profile, manners: impl Fn(&mut Simple)) -> Rig {
         let broker = MemoryBroker::new();
         let writer = Writer::new(&broker, "demo").await;
-        let (limits, traces) = (tidings_limits::Metrics::default(), Default::default());
+        let (limits, traces) = (tidings_limits::Metrics::default(), Traces::default());
         let config = Config { gateway: config, ..Config::default() };
         let gateway = Gateway::new(&config, Arc::new(broker.clone()), Rights::open(), limits, traces, &Registry::new());
         let gateway = gateway.expect("a fresh registry");
@@ -167,9 +172,57 @@ impl Rig {
         let coming = Coming { served, variant: 0, project: project.clone(), grant, places: None, filter, resumes };
         let wake = Arc::new(Wake::default());
         let registered = shared.register(wake.clone(), coming.grant.clone(), &[&project]);
-        let speaker = speaker(shared, coming, wake);
+        let speaker = speaker(shared, coming, crate::limits::Caller::new("a caller"), wake);
         tokio::spawn(Connection::new(parts(shared, registered, ours, BytesMut::new(), None), speaker));
         Client { socket: theirs }
+    }
+
+    /// Like [`Rig::connect`]; the viewer stands when the sender says so, behind what there is now.
+    async fn connect_waiting(&self) -> (Client, oneshot::Sender<()>) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (shared, project) = (&self.gateway.shared, project());
+        let wake = Arc::new(Wake::default());
+        let grant = anyone("simple:1", &project, Scope::Read.into());
+        let registered = shared.register(wake.clone(), grant.clone(), &[&project]);
+        let viewer = self.viewer(wake).await;
+        let (open, opens) = oneshot::channel();
+        let opening = async move {
+            opens.await.expect("somebody opens it");
+            Ok(Opened { viewer, resumed: false })
+        };
+        let speaker = Speaker::new(Speaking {
+            served: self.served.clone(),
+            encoding: self.served.variant(0).expect("the first").clone(),
+            desk: shared.desk.clone(),
+            caller: Caller::new("simple"),
+            messages: None,
+            present: shared.enter(&project, &grant, Transport::WebSocket),
+            opening: opening.boxed(),
+            keeping: None,
+            project,
+        });
+        tokio::spawn(Connection::new(parts(shared, registered, ours, BytesMut::new(), None), speaker));
+        (Client { socket: theirs }, open)
+    }
+
+    /// A newcomer behind what there is now.
+    async fn viewer(&self, wake: Arc<Wake>) -> Viewer {
+        let topic = self.gateway.shared.topic(&project()).expect("there is room");
+        topic.started().await;
+        let (at, grant) = (topic.view().position(), anyone("simple:1", &project(), Scope::Read.into()));
+        let (filter, lag, snapshot) = (Filter::default(), Lag::Full, SnapshotWish::No);
+        Viewer::new(topic, Wants { at, newcomer: true, filter, lag, snapshot, grant }, wake)
+    }
+
+    /// When the gateway knows so many events.
+    async fn heard(&self, events: u64) {
+        let topic = self.gateway.shared.topic(&project()).expect("there is room");
+        let known = async {
+            while topic.view().position().n() < events {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(HANG, known).await.expect("it hears of them");
     }
 
     async fn say(&mut self, kinds: &[(&str, &str)]) {
@@ -416,6 +469,80 @@ async fn an_answered_farewell_confirms_all() {
     rig.say(&[("note", "b")]).await;
     let mut client = rig.connect_as(Some("r"));
     assert_eq!(client.hears_all().await, ["hello demo", "b", "again 0 of 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_crosses_ours_confirms_nothing() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.connect_as(Some("r"));
+    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
+    rig.say(&[("note", "a")]).await;
+    assert_eq!(client.hears().await, "a");
+    client.says("bye").await;
+    client.frame_out(8, &1000u16.to_be_bytes()).await;
+    let mut rest = Vec::new();
+    client.socket.read_to_end(&mut rest).await.expect("it closes");
+    let connections = rig.gateway.shared.connections.tasks();
+    connections.close();
+    connections.wait().await;
+    let mut client = rig.connect_as(Some("r"));
+    assert_eq!(client.hears_all().await, ["hello demo", "a", "again 0 of 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_at_once_has_a_place_all_the_same() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.connect_as(Some("r"));
+    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
+    rig.say(&[("note", "a")]).await;
+    assert_eq!(client.hears().await, "a");
+    drop(client);
+    rig.say(&[("note", "b")]).await;
+    let mut client = rig.connect_as(Some("r"));
+    assert_eq!(client.hears_all().await, ["hello demo", "a", "b", "again 0 of 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_before_the_greeting_is_told_and_commands_wait_for_the_viewer() {
+    let mut rig = Rig::start().await;
+    rig.say(&[("note", "a")]).await;
+    let (mut client, open) = rig.connect_waiting().await;
+    assert_eq!(client.hears().await, "hello demo");
+    client.says("do").await;
+    assert!(tokio::time::timeout(Duration::from_secs(5), client.hears()).await.is_err(), "nobody is asked yet");
+    rig.say(&[("note", "b"), ("note", "c")]).await;
+    rig.heard(3).await;
+    open.send(()).expect("it waits");
+    let heard: [String; 4] = client.hears_all().await;
+    let (answers, told): (Vec<_>, Vec<_>) = heard.iter().partition(|text| text.starts_with("thing.do"));
+    assert_eq!(answers, ["thing.do no_runner"]);
+    assert_eq!(told, ["b", "c", "greet 0 of 3"]);
+    rig.say(&[("note", "d")]).await;
+    assert_eq!(client.hears().await, "d", "and from there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greeting_that_others_have_had_goes_before_what_happened_since() {
+    let mut rig = Rig::start().await;
+    rig.say(&[("note", "a")]).await;
+    let mut first = rig.connect();
+    assert_eq!(first.hears_all().await, ["hello demo", "greet 0 of 1"]);
+    rig.say(&[("note", "b")]).await;
+    rig.heard(2).await;
+    // Nothing is encoded anew for it, and nothing is left out.
+    let mut second = rig.connect();
+    assert_eq!(second.hears_all().await, ["hello demo", "greet 0 of 1", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_told_by_a_new_greeting() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.connect();
+    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
+    rig.writer.append(vec![wire::Event { session: "s".into(), ..event("a", 1) }]).await;
+    assert_eq!(client.hears().await, "a");
+    rig.writer.append(vec![deletion(Some("s"), "gone", 1)]).await;
+    assert_eq!(client.hears_all().await, ["gone", "again 0 of 2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -187,7 +187,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
                 if self.line.is_open() {
                     self.line.metrics.on_closed(None);
                     self.line.push(close.answer());
-                } else {
+                } else if close.code.is_some() && close.code == self.line.closed_with {
+                    // Another code is a close of the client's own that has crossed ours.
                     self.face.on_farewell_answered();
                 }
                 self.line.phase = Phase::Over;

@@ -5,7 +5,7 @@ use super::*;
 const START_MS: u64 = 1_000_000;
 
 fn open() -> Session {
-    Session::open("sid", "sock", Transport::WebSocket, &["websocket"], START_MS).0
+    Session::open("sid", "sock", Transport::WebSocket, &["websocket"], 1_000, START_MS).0
 }
 
 fn joined() -> Session {
@@ -17,10 +17,10 @@ fn joined() -> Session {
 
 #[test]
 fn the_first_packet_says_how_to_go_on() {
-    let (_, packet) = Session::open("a", "b", Transport::WebSocket, &["websocket"], 0);
-    let rest = r#""pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+    let (_, packet) = Session::open("a", "b", Transport::WebSocket, &["websocket"], 1_000, 0);
+    let rest = r#""pingInterval":25000,"pingTimeout":20000,"maxPayload":1000}"#;
     assert_eq!(packet, format!(r#"0{{"sid":"a","upgrades":[],{rest}"#));
-    let (_, packet) = Session::open("a", "b", Transport::Polling, &["websocket"], 0);
+    let (_, packet) = Session::open("a", "b", Transport::Polling, &["websocket"], 1_000, 0);
     assert_eq!(packet, format!(r#"0{{"sid":"a","upgrades":["websocket"],{rest}"#));
 }
 
@@ -73,6 +73,24 @@ fn a_silent_client_is_pinged_and_then_let_go() {
 }
 
 #[test]
+fn an_answer_counts_although_the_clock_of_who_hears_it_is_behind() {
+    let mut session = joined();
+    assert_eq!(session.tick(START_MS + 25_000), [Output::Send("2".into())]);
+    session.hear("3", START_MS + 24_900);
+    assert_eq!(session.wake_at_ms(), START_MS + 50_000);
+    assert_eq!(session.tick(START_MS + 49_900), []);
+    session.hear("3", START_MS + 25_200);
+    assert_eq!(session.tick(START_MS + 50_000), [Output::Send("2".into())]);
+}
+
+#[test]
+fn only_the_beginning_of_a_ping_is_said_back() {
+    let mut session = joined();
+    let said = format!("2{}é{}", "x".repeat(63), "y".repeat(1_000_000));
+    assert_eq!(session.hear(&said, START_MS), [Output::Send(format!("3{}", "x".repeat(63)))]);
+}
+
+#[test]
 fn who_never_joins_is_let_go() {
     let mut session = open();
     assert_eq!(session.tick(START_MS + 25_000), [Output::Send("2".into())]);
@@ -86,7 +104,7 @@ fn a_websocket_takes_a_polling_session_over() {
     assert_eq!(probe("2probe").as_deref(), Some("3probe"));
     assert_eq!(probe("2"), None);
     assert_eq!(probe("5"), None);
-    let (mut session, _) = Session::open("a", "b", Transport::Polling, &["websocket"], START_MS);
+    let (mut session, _) = Session::open("a", "b", Transport::Polling, &["websocket"], 1_000, START_MS);
     session.hear("40", START_MS);
     assert_eq!(session.hear("5", START_MS), []);
     assert_eq!((session.transport, session.joined), (Transport::WebSocket, true));

@@ -20,16 +20,18 @@ use super::super::{desk, now_ms};
 use super::Swarm;
 use super::answers::{Failure, json as json_answer};
 use super::lookup::{Found, find};
+use crate::limits::Caller;
 use crate::shared::Shared;
 
 /// `POST /projects/{id}/stop`.
 pub(super) async fn stop(
     State(swarm): State<Arc<Swarm>>,
     Extension(grant): Extension<Grant>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let (found, session) = build(&swarm.shared, &grant, &id).await?;
-    ask(&swarm.shared, &found, &orchestrate::control("session.stop", &session)).await.map_err(refusal)?;
+    ask(&swarm.shared, (&found, &caller), &orchestrate::control("session.stop", &session)).await.map_err(refusal)?;
     Ok(json_answer(rest::message("Project stop requested")))
 }
 
@@ -37,14 +39,15 @@ pub(super) async fn stop(
 pub(super) async fn restart(
     State(swarm): State<Arc<Swarm>>,
     Extension(grant): Extension<Grant>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let (found, session) = build(&swarm.shared, &grant, &id).await?;
     let command = orchestrate::control("session.restart", &session);
-    let mut asked = ask(&swarm.shared, &found, &command).await;
+    let mut asked = ask(&swarm.shared, (&found, &caller), &command).await;
     if asked.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::NoRunner.as_str()) {
         let anybody = Command { session: None, data: json!({"session": session}), ..command };
-        asked = ask(&swarm.shared, &found, &anybody).await;
+        asked = ask(&swarm.shared, (&found, &caller), &anybody).await;
     }
     asked.map_err(refusal)?;
     Ok(json_answer(rest::message("Project restart requested")))
@@ -54,6 +57,7 @@ pub(super) async fn restart(
 pub(super) async fn orchestrate(
     State(swarm): State<Arc<Swarm>>,
     Extension(grant): Extension<Grant>,
+    Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let wanted = Orchestrate::parse(&body)?;
@@ -61,7 +65,7 @@ pub(super) async fn orchestrate(
     let session = orchestrate::session_id(&ulid::Ulid::new().to_string());
     let target = Target { project, session: Some(session.clone()) };
     let found = find(&swarm.shared, &grant, &target.id(), Scope::Command).await?;
-    ask(&swarm.shared, &found, &wanted.command(&session)).await.map_err(refusal)?;
+    ask(&swarm.shared, (&found, &caller), &wanted.command(&session)).await.map_err(refusal)?;
     Ok((StatusCode::CREATED, json_answer(wanted.created(&target, now_ms()))).into_response())
 }
 
@@ -84,8 +88,8 @@ async fn build(shared: &Shared, grant: &Grant, id: &str) -> Result<(Found, Strin
 }
 
 /// Puts a command; what becomes of it comes as events.
-async fn ask(shared: &Shared, found: &Found, command: &Command) -> Result<(), desk::Refusal> {
-    shared.desk.ask(&found.target.project, &found.grant, command).await.map(drop)
+async fn ask(shared: &Shared, (found, caller): (&Found, &Caller), command: &Command) -> Result<(), desk::Refusal> {
+    shared.desk.ask(&found.target.project, &found.grant, caller, command).await.map(drop)
 }
 
 fn refusal(refusal: desk::Refusal) -> Failure {

@@ -9,10 +9,9 @@ use tidings_protocol::project::Project;
 
 use super::Swarm;
 use super::answers::{Failure, json};
-use super::lookup::Seen;
+use super::lookup::{Listed, Seen};
 use crate::http::{params, projects};
 use crate::limits::Caller;
-use crate::shared::Shared;
 
 /// Projects that are counted for one caller: a longer list is cut there.
 const COUNTED_MAX: usize = 1_000;
@@ -26,7 +25,7 @@ const FOLDS_AT_ONCE: usize = 8;
 /// What a row of the list is about.
 enum Row {
     /// A session of the project that new builds belong to: each is a project of theirs.
-    Build(Seen),
+    Build(Listed),
     /// Any other project, by its newest session.
     Project(Project),
 }
@@ -35,7 +34,7 @@ enum Row {
 pub(super) async fn page(swarm: &Swarm, who: (&Grant, &Caller), limit: u32, skip: u32) -> Result<Response, Failure> {
     let rows = rows(swarm, who, COUNTED_MAX).await?;
     let total = rows.len();
-    let seen = look(&swarm.shared, rows.into_iter().skip(skip as usize).take(limit as usize)).await?;
+    let seen = look(swarm, who.1, rows.into_iter().skip(skip as usize).take(limit as usize).collect()).await?;
     let shown: Vec<_> = seen.iter().map(Seen::shown).collect();
     Ok(json(rest::projects(&shown, total, limit, skip)))
 }
@@ -43,7 +42,7 @@ pub(super) async fn page(swarm: &Swarm, who: (&Grant, &Caller), limit: u32, skip
 /// `GET /metrics`.
 pub(super) async fn metrics(swarm: &Swarm, who: (&Grant, &Caller)) -> Result<Response, Failure> {
     let rows = rows(swarm, who, MEASURED_MAX).await?;
-    let seen = look(&swarm.shared, rows).await?;
+    let seen = look(swarm, who.1, rows).await?;
     Ok(json(rest::metrics(seen.iter().map(Seen::build))))
 }
 
@@ -57,17 +56,20 @@ async fn rows(swarm: &Swarm, who: (&Grant, &Caller), most: usize) -> Result<Vec<
     if let Some(home) = home {
         let topic = shared.topic(&home)?;
         let state = params::within(topic.state_at_head()).await?;
-        rows.extend(Seen::all(&home, &state).into_iter().map(Row::Build));
+        rows.extend(Listed::all(&home, state).into_iter().map(Row::Build));
     }
     rows.extend(names.into_iter().map(Row::Project));
     rows.truncate(most);
     Ok(rows)
 }
 
-async fn look(shared: &Shared, rows: impl IntoIterator<Item = Row>) -> Result<Vec<Seen>, Failure> {
+/// Each row counts as a request: that is what it would cost to ask for it.
+async fn look(swarm: &Swarm, caller: &Caller, rows: Vec<Row>) -> Result<Vec<Seen>, Failure> {
+    let shared = &*swarm.shared;
+    shared.limits.charge(caller, rows.len()).await?;
     let looking = stream::iter(rows).map(async |row| {
         let project = match row {
-            Row::Build(seen) => return Ok(seen),
+            Row::Build(listed) => return Ok(listed.see()),
             Row::Project(project) => project,
         };
         let topic = shared.topic(&project)?;

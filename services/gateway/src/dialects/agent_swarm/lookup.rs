@@ -1,6 +1,7 @@
 //! Looking for what a `project_id` names, by who may see it.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::HeaderMap;
@@ -37,6 +38,13 @@ pub(super) struct Seen {
     session: Value,
     name: String,
     updated_ms: u64,
+}
+
+/// A session of a list, of which more is looked up only when it is shown.
+pub(super) struct Listed {
+    project: Project,
+    state: Arc<fold::State>,
+    row: Value,
 }
 
 /// Finds what a `project_id` names. It need not have been written to.
@@ -129,18 +137,6 @@ impl Seen {
         }
     }
 
-    /// Every session of a project, the newest first.
-    pub(super) fn all(project: &Project, state: &fold::State) -> Vec<Seen> {
-        let rows = sessions(state);
-        let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut all: Vec<_> = rows.iter().map(|value| Seen::of_row(state, &Build::of_row(value))).collect();
-        for seen in &mut all {
-            seen.id = Target { project: project.clone(), session: Some(seen.name.clone()) }.id();
-        }
-        all.sort_by_cached_key(|seen| Reverse((seen.build().started_ms(), seen.name.clone())));
-        all
-    }
-
     /// A session of a list, with all that there is of it.
     fn of_row(state: &fold::State, row: &Build<'_>) -> Seen {
         let whole = row.is_live().then(|| state.session_json(row.session)).flatten();
@@ -160,6 +156,29 @@ impl Seen {
 
     pub(super) fn shown(&self) -> Shown<'_> {
         Shown { id: &self.id, build: self.build(), updated_ms: self.updated_ms }
+    }
+}
+
+impl Listed {
+    /// Every session of a project, the newest first.
+    pub(super) fn all(project: &Project, state: fold::State) -> Vec<Listed> {
+        let state = Arc::new(state);
+        let Value::Array(rows) = sessions(&state) else { return Vec::new() };
+        let listed = |row| Listed { project: project.clone(), state: state.clone(), row };
+        let mut all: Vec<_> = rows.into_iter().map(listed).collect();
+        all.sort_by_cached_key(|listed| Reverse((listed.build().started_ms(), listed.build().session.to_owned())));
+        all
+    }
+
+    fn build(&self) -> Build<'_> {
+        Build::of_row(&self.row)
+    }
+
+    /// How it stands.
+    pub(super) fn see(&self) -> Seen {
+        let seen = Seen::of_row(&self.state, &self.build());
+        let target = Target { project: self.project.clone(), session: Some(seen.name.clone()) };
+        Seen { id: target.id(), ..seen }
     }
 }
 

@@ -1,31 +1,29 @@
-//! AgentCraft's connections over all gateways, as its statistics show them.
+//! AgentCraft's connections over all gateways, as its statistics show them: the viewers of its project that have come under
+//! a client id.
 
-use serde_json::Value;
 use tidings_dialects::agentcraft::rest::{Connection, Stats, seconds};
+use tidings_presence::Figure;
 use tidings_protocol::project::Project;
-use tidings_protocol::timestamp::parse_rfc3339;
 use tidings_runtime::http::problem::Refused;
 
 use super::VIEWER;
 use crate::http::params;
 use crate::shared::Shared;
 
-/// Who is connected.
+/// Who is connected, and how much it was told: here exactly, on other gateways some seconds ago. Beyond those that presence
+/// lists, all viewers count.
 ///
 /// # Errors
-/// The store is away, and nothing is known here.
+/// The store is away.
 pub(super) async fn figures(shared: &Shared, project: &Project) -> Result<Stats, Refused> {
-    let list = params::within(shared.presence.list(project)).await?.map_err(|_| params::away())?;
-    let list: Value = serde_json::from_slice(&list).unwrap_or_default();
-    let connections: Vec<Connection> =
-        list["viewers"].as_array().into_iter().flatten().filter_map(connection).collect();
-    let active_connections = connections.len() as u64 + list["others"].as_u64().unwrap_or_default();
+    let figures = params::within(shared.presence.figures(project)).await?.map_err(|_| params::away())?;
+    let connections: Vec<Connection> = figures.viewers.iter().filter_map(connection).collect();
+    let active_connections = connections.len() as u64 + figures.others;
     let total_messages_sent = connections.iter().map(|connection| connection.message_count).sum();
     Ok(Stats { active_connections, total_messages_sent, connections })
 }
 
-fn connection(viewer: &Value) -> Option<Connection> {
-    let client_id = viewer["viewer"].as_str()?.strip_prefix(VIEWER)?.to_owned();
-    let since = viewer["since"].as_str().and_then(parse_rfc3339).and_then(|ms| u64::try_from(ms).ok());
-    Some(Connection { client_id, connected_at: seconds(since.unwrap_or_default()), message_count: 0 })
+fn connection(figure: &Figure) -> Option<Connection> {
+    let client_id = figure.viewer.strip_prefix(VIEWER)?.to_owned();
+    Some(Connection { client_id, connected_at: seconds(figure.since_ms), message_count: figure.told })
 }

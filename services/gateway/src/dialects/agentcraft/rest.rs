@@ -18,10 +18,11 @@ use tidings_dialects::agentcraft::rest;
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Scope;
 use tidings_protocol::limits::DATA_BYTES_MAX;
+use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_runtime::http::problem::Refused;
 
-use super::super::asker::{Turned, anyone};
+use super::super::asker::Turned;
 use super::super::now_ms;
 use super::Tracking;
 use super::broadcast::to_everybody;
@@ -103,13 +104,11 @@ async fn state(
 async fn health(State(tracking): State<Arc<Tracking>>, request: Request) -> Result<Response, Turn> {
     let project = tracking.asked(&mut request.into_parts().0, Scope::Read).await?;
     let is_healthy = !tracking.shared.connections.is_degraded();
-    match tracking.answer(&project, |view| rest::health(is_healthy, view)).await {
-        Ok(answer) => Ok(answer),
-        Err(_) => {
-            let view = View { project: &project, position: Default::default(), state: &Value::Null, now_ms: now_ms() };
-            Ok(json(rest::health(false, &view)))
-        }
+    if let Ok(answer) = tracking.answer(&project, |view| rest::health(is_healthy, view)).await {
+        return Ok(answer);
     }
+    let nothing = View { project: &project, position: Position::ZERO, state: &Value::Null, now_ms: now_ms() };
+    Ok(json(rest::health(false, &nothing)))
 }
 
 /// Tells every client of the project, on all gateways, what the body says: as an event in its log.
@@ -127,20 +126,13 @@ async fn broadcast(State(tracking): State<Arc<Tracking>>, request: Request) -> R
 impl Tracking {
     /// Which project a request is about, if it may ask this there.
     async fn asked(&self, parts: &mut Parts, scope: Scope) -> Result<Project, Turned> {
-        let anyone = anyone(ASKER, &self.project, self.scopes);
-        let grant = self.shared.asker(parts, None, Some(anyone)).await?;
-        let project = match grant.named(scope).as_deref() {
-            Some([one]) => one.clone(),
-            Some(_) | None => self.project.clone(),
-        };
-        self.shared.allowed(&grant, &project, scope).await?;
-        Ok(project)
+        Ok(self.admitted(ASKER, parts, scope).await?.0)
     }
 
     /// What is said by the project's present state.
     async fn answer(&self, project: &Project, say: impl FnOnce(&View<'_>) -> String) -> Result<Response, Turn> {
         let topic = self.shared.topic(project)?;
-        let snapshot = params::within(topic.snapshot_at_head()).await?;
+        let snapshot = params::within(topic.shared_snapshot()).await?;
         let view = View { project, position: snapshot.position, state: snapshot.value(), now_ms: now_ms() };
         Ok(json(say(&view)))
     }

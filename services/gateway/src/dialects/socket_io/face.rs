@@ -11,8 +11,10 @@ use tidings_ws::frame;
 use tokio::time::Instant;
 
 use super::super::alarm::Alarm;
+use super::super::served::Farewell;
 use super::super::speaker::Speaker;
 use super::name;
+use crate::MESSAGE_BYTES_MAX;
 use crate::ws::connection::{Face, Line};
 
 /// What a client is told that sends binary data.
@@ -32,7 +34,7 @@ pub(super) struct SocketIo {
 impl SocketIo {
     /// A session that begins on this connection.
     pub(super) fn new(speaker: Speaker) -> SocketIo {
-        let (session, open) = Session::open(&name(), &name(), Transport::WebSocket, &[], 0);
+        let (session, open) = Session::open(&name(), &name(), Transport::WebSocket, &[], MESSAGE_BYTES_MAX, 0);
         SocketIo { session, open: Some(open), speaker, since: Instant::now(), alarm: Alarm::default() }
     }
 
@@ -52,7 +54,7 @@ impl SocketIo {
                 Output::Binary => refuse_binary(line),
                 // It closes the transport itself.
                 Output::Left => {}
-                Output::Close(why) => drop(line.close(None, farewell(why), "")),
+                Output::Close(why) => self.speaker.farewell(line, None, farewell(why)),
             }
         }
     }
@@ -62,12 +64,13 @@ fn refuse_binary(line: &mut Line) {
     line.push(frame::text(PyGent(Wrapping::SocketIo).error(NO_BINARY).as_bytes()));
 }
 
-fn farewell(why: Why) -> u16 {
-    match why {
+fn farewell(why: Why) -> Farewell {
+    let code = match why {
         Why::Bye => 1000,
         Why::PingTimeout | Why::NeverJoined => 1001,
         Why::Fault => 1002,
-    }
+    };
+    Farewell { code, reason: "" }
 }
 
 impl Face for SocketIo {

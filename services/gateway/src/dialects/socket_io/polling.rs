@@ -1,5 +1,6 @@
 //! The polling transport, without stickiness: each request may land on another gateway, so what a session is lies in the
-//! store, on its slip. A poll pulls from the log behind the session's place; a post does what the client says.
+//! store, on its slip. A poll pulls from the log behind the session's place; a post does what the client says. Of several
+//! polls of one session the newest is answered, and the others are told nothing: what they took is told by that one.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use tidings_broker::slip::{Slip, Turn};
+use tidings_broker::slip::{Done, Slip, Turn};
 use tidings_dialects::engine_io::packet::{Packet, Said};
 use tidings_dialects::engine_io::session::{Output, Session, Transport};
 use tidings_dialects::engine_io::{PAYLOAD_BYTES_MAX, PING_INTERVAL_MS, PING_TIMEOUT_MS, payload};
@@ -18,7 +19,7 @@ use tidings_log::viewer::{Aside, Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
 use tidings_protocol::filter::Filter;
 use tidings_protocol::frames::{Lag, SnapshotWish};
-use tidings_protocol::grant::Grant;
+use tidings_protocol::grant::{Grant, Holder};
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 
@@ -29,12 +30,17 @@ use super::super::pygent::Factory;
 use super::face::NO_BINARY;
 use super::{No, name};
 use crate::http::params::within;
+use crate::limits::Caller;
 use crate::shared::Shared;
 
-/// A session whose client is not heard of any more is forgotten after that.
+/// A session whose client is not heard of any more is forgotten after that. Longer than a poll lasts: it ends by a ping.
 const KEPT_MS: u64 = PING_INTERVAL_MS + PING_TIMEOUT_MS + 15_000;
-/// How often a poll that waits for events looks at what came by other requests: answers wait for so long at most.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How soon a poll that waits for events looks at what came by other requests, and how long it lets them wait when nothing
+/// has come for a while: answers wait for so long at most.
+const LOOK_AFTER: Duration = Duration::from_millis(200);
+const LOOK_AFTER_MAX: Duration = Duration::from_secs(1);
+/// How long a client may take to send what it posts.
+const BODY_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of events that the answer to a poll holds, about.
 const ANSWER_BYTES: usize = 256 * 1024;
 /// Packets that a post may have.
@@ -46,21 +52,50 @@ pub(super) struct Poller {
     pub(super) encoding: Arc<InDialect>,
     pub(super) project: Project,
     pub(super) grant: Grant,
+    pub(super) caller: Caller,
 }
 
-/// Who a session belongs to, if there is such a one: the project and the viewer.
-pub(super) async fn owner(factory: &Factory, sid: &str) -> Option<(String, String)> {
-    let slip = turn(&factory.shared, sid, Turn::default()).await.ok()??;
-    Some((slip.fields.get("project")?.clone(), slip.fields.get("viewer")?.clone()))
+/// Who a session belongs to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) project: String,
+    pub(super) viewer: String,
+    /// It was opened without a credential.
+    pub(super) anonymous: bool,
 }
 
-async fn turn(shared: &Shared, sid: &str, turn: Turn) -> Result<Option<Slip>, No> {
-    let turn = Turn { ttl_ms: KEPT_MS, ..turn };
+impl Owner {
+    /// Whose a session of such a grant is.
+    pub(super) fn new(project: &Project, grant: &Grant) -> Owner {
+        let anonymous = *grant.holder() == Holder::Anyone;
+        Owner { project: project.to_string(), viewer: grant.viewer().to_owned(), anonymous }
+    }
+}
+
+/// Who this session belongs to.
+pub(super) async fn owner(factory: &Factory, sid: &str) -> Result<Owner, No> {
+    let slip = look(&factory.shared, sid, true).await?;
+    let field = |name: &str| slip.fields.get(name).cloned().ok_or(No::Session);
+    Ok(Owner { project: field("project")?, viewer: field("viewer")?, anonymous: field("anonymous")? == "1" })
+}
+
+/// The slip as it is, perhaps without its lines.
+async fn look(shared: &Shared, sid: &str, fields_only: bool) -> Result<Slip, No> {
+    step(shared, sid, Turn { fields_only, ..Turn::default() }).await
+}
+
+/// Does this to the slip, which lives on.
+async fn turn(shared: &Shared, sid: &str, turn: Turn) -> Result<Slip, No> {
+    step(shared, sid, Turn { ttl_ms: KEPT_MS, ..turn }).await
+}
+
+async fn step(shared: &Shared, sid: &str, turn: Turn) -> Result<Slip, No> {
     let turned = shared.hub.broker().slips().turn(format!("socket_io:{sid}"), turn).await;
-    turned.map_err(|error| {
+    let turned = turned.map_err(|error| {
         tracing::debug!(%error, "a polling session cannot be looked up");
         No::Store
-    })
+    });
+    turned?.ok_or(No::Session)
 }
 
 /// A session as its slip has it.
@@ -80,7 +115,7 @@ fn session_of(sid: &str, slip: &Slip) -> Session {
     }
 }
 
-fn field(name: &str, value: impl ToString) -> (String, String) {
+fn field(name: &str, value: &dyn ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
@@ -94,38 +129,46 @@ impl Poller {
     pub(super) async fn open(&self) -> Result<Response, No> {
         let sid = name();
         // Taking a session over by a WebSocket would need this gateway to let go of it: polling stays polling.
-        let (session, open) = Session::open(&sid, &name(), Transport::Polling, &[], now_ms());
+        let (session, open) = Session::open(&sid, &name(), Transport::Polling, &[], PAYLOAD_BYTES_MAX, now_ms());
+        let owner = Owner::new(&self.project, &self.grant);
         let set = vec![
-            field("project", &self.project),
-            field("viewer", self.grant.viewer()),
+            field("project", &owner.project),
+            field("viewer", &owner.viewer),
+            field("anonymous", &u8::from(owner.anonymous)),
             field("socket", &session.socket),
-            field("opened", session.opened_ms),
+            field("opened", &session.opened_ms),
         ];
         turn(&self.shared, &sid, Turn { makes: true, set, ..Turn::default() }).await?;
         Ok(packets(&[open]))
     }
 
-    /// Waits for something to tell, and tells it.
+    /// Waits for something to tell, and tells it, unless a newer poll has come.
     pub(super) async fn poll(&self, sid: &str) -> Result<Response, No> {
+        let this = field("poll", &name());
+        let mut slip = turn(&self.shared, sid, Turn { set: vec![this.clone()], ..Turn::default() }).await?;
         let wake = Arc::new(Wake::default());
         let registered = self.shared.register(wake.clone(), self.grant.clone(), &[&self.project]);
         let mut reading: Option<Reading> = None;
+        let mut look_after = LOOK_AFTER;
         loop {
-            let slip = turn(&self.shared, sid, Turn::default()).await?.ok_or(No::Session)?;
+            if slip.fields.get(&this.0) != Some(&this.1) {
+                return Ok(packets(&[Packet::Noop.text()]));
+            }
             let mut session = session_of(sid, &slip);
             if session.over || registered.refused().is_some() {
                 return Ok(packets(&[Packet::Close.text()]));
             }
             let mut texts: Vec<String> = slip.lines.values().cloned().collect();
-            let mut turned = Turn { told: slip.lines.keys().last().copied().unwrap_or_default(), ..Turn::default() };
+            let told = slip.lines.keys().last().copied().unwrap_or_default();
+            let mut turned = Turn { only: Some(this.clone()), told, ..Turn::default() };
             for output in session.tick(now_ms()) {
                 match output {
                     Output::Send(packet) => {
-                        turned.set.push(field("pinged", session.pinged_ms));
+                        turned.set.push(field("pinged", &session.pinged_ms));
                         texts.push(packet);
                     }
                     Output::Close(_) => {
-                        turn(&self.shared, sid, Turn { set: vec![field("over", 1)], ..Turn::default() }).await?;
+                        turn(&self.shared, sid, Turn { set: vec![field("over", &1)], ..Turn::default() }).await?;
                         return Ok(packets(&[Packet::Close.text()]));
                     }
                     _ => {}
@@ -137,21 +180,23 @@ impl Poller {
             match &mut reading {
                 // What was said before comes before what happens.
                 Some(reading) if texts.is_empty() => {
-                    let _ = tokio::time::timeout(LOOK_EVERY, self.take(reading, &wake, &mut texts)).await;
-                    turned.set.push(field("at", reading.viewer.at()));
-                    turned.set.push(field("greeted", u8::from(reading.greeted)));
+                    let _ = tokio::time::timeout(look_after, self.take(reading, &wake, &mut texts)).await;
+                    turned.set.push(field("at", &reading.viewer.at()));
+                    turned.set.push(field("greeted", &u8::from(reading.greeted)));
+                    turned.set.push(field("owes", &u8::from(reading.viewer.wants_snapshot())));
                 }
-                Some(_) => {}
-                None if texts.is_empty() => tokio::time::sleep(LOOK_EVERY).await,
-                None => {}
+                None if texts.is_empty() => tokio::time::sleep(look_after).await,
+                Some(_) | None => {}
             }
             if texts.is_empty() && registered.control.draining().is_some() {
                 texts.push(Packet::Noop.text());
             }
             if !texts.is_empty() {
-                turn(&self.shared, sid, turned).await?.ok_or(No::Session)?;
-                return Ok(packets(&texts));
+                let is_newest = turn(&self.shared, sid, turned).await?.done == Done::All;
+                return Ok(if is_newest { packets(&texts) } else { packets(&[Packet::Noop.text()]) });
             }
+            look_after = (look_after * 3 / 2).min(LOOK_AFTER_MAX);
+            slip = look(&self.shared, sid, false).await?;
         }
     }
 
@@ -160,12 +205,14 @@ impl Poller {
         within(topic.started()).await.map_err(|_| No::Store)?;
         let at: Position =
             slip.fields.get("at").and_then(|at| at.parse().ok()).unwrap_or_else(|| topic.view().position());
-        let greeted = slip.fields.get("greeted").is_some_and(|greeted| greeted == "1");
+        let is = |name: &str| slip.fields.get(name).is_some_and(|value| value == "1");
+        let greeted = is("greeted");
         let (filter, grant) = (Filter::default(), self.grant.clone());
-        let wants = Wants { at, newcomer: !greeted, filter, lag: Lag::Full, snapshot: SnapshotWish::No, grant };
+        // What happened since it joined is told before it is greeted: a greeting does not hold all of it.
+        let wants = Wants { at, newcomer: false, filter, lag: Lag::Full, snapshot: SnapshotWish::No, grant };
         let mut viewer = Viewer::new(topic, wants, wake);
         viewer.attend();
-        if !greeted {
+        if !greeted || is("owes") {
             viewer.want_snapshot();
         }
         Ok(Reading { viewer, greeted })
@@ -221,24 +268,32 @@ impl Poller {
 
     /// Does what the client says.
     pub(super) async fn post(&self, sid: &str, body: Body) -> Result<Response, No> {
-        let body = to_bytes(body, PAYLOAD_BYTES_MAX).await.map_err(|_| No::Request)?;
+        let body = tokio::time::timeout(BODY_WAIT, to_bytes(body, PAYLOAD_BYTES_MAX)).await;
+        let body = body.map_err(|_| No::Request)?.map_err(|_| No::Request)?;
         let body = std::str::from_utf8(&body).map_err(|_| No::Request)?;
         let said = payload::split(body, PACKETS_MAX).ok_or(No::Request)?;
-        let slip = turn(&self.shared, sid, Turn::default()).await?.ok_or(No::Session)?;
-        let mut session = session_of(sid, &slip);
+        let was = session_of(sid, &look(&self.shared, sid, true).await?);
+        let mut session = was.clone();
         let mut turned = Turn::default();
         for packet in said {
             for output in session.hear(packet, now_ms()) {
                 self.carry_out(output, &mut turned).await?;
             }
         }
-        turned.set.push(field("ponged", session.ponged_ms));
-        for (name, is) in [("joined", session.joined), ("met", session.met), ("over", session.over)] {
-            if is || slip.fields.contains_key(name) {
-                turned.set.push(field(name, u8::from(is)));
-            }
+        // Only what this post changed: another one may have changed the rest.
+        if session.ponged_ms != was.ponged_ms {
+            turned.set.push(field("ponged", &session.ponged_ms));
         }
-        turn(&self.shared, sid, turned).await?.ok_or(No::Session)?;
+        let flags =
+            [("joined", was.joined, session.joined), ("met", was.met, session.met), ("over", was.over, session.over)];
+        for (name, _, is) in flags.into_iter().filter(|(_, was, is)| was != is) {
+            turned.set.push(field(name, &u8::from(is)));
+        }
+        if turn(&self.shared, sid, turned).await?.done == Done::NoRoom {
+            // It says more than it lets itself be told.
+            let over = Turn { set: vec![field("over", &1)], told: u64::MAX, ..Turn::default() };
+            turn(&self.shared, sid, over).await?;
+        }
         Ok(([(CONTENT_TYPE, "text/html"), (CACHE_CONTROL, "no-store")], "ok").into_response())
     }
 
@@ -249,7 +304,7 @@ impl Poller {
                 // From here on it misses nothing, whoever answers its next poll.
                 let topic = self.shared.topic(&self.project).map_err(|_| No::Store)?;
                 within(topic.started()).await.map_err(|_| No::Store)?;
-                turned.set.push(field("at", topic.view().position()));
+                turned.set.push(field("at", &topic.view().position()));
             }
             Output::Heard(event) => {
                 let event = Packet::Message(Said::Event(event).text());
@@ -288,7 +343,7 @@ impl Poller {
         if command.session.is_none() {
             command.session = dialect.session_of(&command, self.grant.viewer());
         }
-        let asked = self.shared.desk.ask(&self.project, &self.grant, &command).await;
+        let asked = self.shared.desk.ask(&self.project, &self.grant, &self.caller, &command).await;
         asked.err().and_then(|refusal| dialect.refused(&command, refusal.code, &refusal.message))
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Line {
     /// Frames that are ready to be written before any event.
     replies: VecDeque<Bytes>,
     pub(super) phase: Phase,
+    /// The code of the close frame that was said.
+    pub(super) closed_with: Option<u16>,
 }
 
 impl Line {
@@ -55,6 +57,7 @@ impl Line {
             frames: Vec::new(),
             replies: VecDeque::new(),
             phase: Phase::Open,
+            closed_with: None,
         }
     }
 
@@ -84,6 +87,7 @@ impl Line {
             self.phase = Phase::Over;
         } else {
             self.replies.push_back(frame::close(number, reason));
+            self.closed_with = Some(number);
             self.phase = Phase::Closing { since: Instant::now(), heard: 0 };
         }
         true

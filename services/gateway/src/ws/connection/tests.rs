@@ -15,12 +15,9 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::Gateway;
+use crate::written::{Writer, event};
 use crate::ws::native::Native;
 use crate::ws::parts;
-use log::{Writer, event};
-
-#[path = "../../../tests/support/log.rs"]
-mod log;
 
 /// Longer than anything here takes, by the paused clock.
 const HANG: Duration = Duration::from_mins(5);

@@ -13,11 +13,11 @@ use crate::commands::Said;
 impl Native {
     /// Asks; what becomes of it is told when it is known.
     pub(super) fn command(&mut self, line: &mut Line, project: Project, command: Command, reference: Option<String>) {
-        let grant = line.registered.held.grant();
-        if !self.asking.ask(grant, project, command, reference.clone()) {
+        if self.asking.is_full() {
             let message = "too many commands of this connection are on their way";
-            self.say_no(line, ErrorCode::Busy, message, reference.as_deref());
+            return self.say_no(line, ErrorCode::Busy, message, reference.as_deref());
         }
+        self.asking.ask(line.registered.held.grant(), project, command, reference);
     }
 
     /// Tells of commands that were taken, or refused.
