@@ -371,7 +371,7 @@ async fn check_inbox(client: &Client, broker: &RedisBroker) {
     let text = |name: &str| String::from_utf8_lossy(&fields[name]).into_owned();
     assert_eq!([text("b:c-1"), text("n:chat"), text("o:s\0a")], ["{}", "1", "0000000000000002r"]);
     let books: Vec<u64> = text(".").split(' ').map(|word| word.parse().expect("a number")).collect();
-    let [1, 2, 2, 1, 1, 1, deadline_ms, used_ms, entered_ms] = books[..] else { panic!("{books:?}") };
+    let [1, 2, 2, 1, 1, 1, deadline_ms, used_ms, entered_ms, 1] = books[..] else { panic!("{books:?}") };
     assert!(used_ms <= entered_ms && entered_ms < deadline_ms);
     let range = CustomCommand::new_static("ZRANGE", None, false);
     let order: Vec<String> =

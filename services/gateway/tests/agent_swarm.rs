@@ -215,7 +215,9 @@ async fn what_is_not_there_is_refused_in_the_clients_words() {
     // What never comes to a handler is refused in JSON, too.
     get(&rig, &format!("{BASE}/projects/%FF/status")).await.assert_refused(400, "Bad Request");
     let huge = " ".repeat(3 * 1024 * 1024);
-    ask(&rig, "POST", &format!("{BASE}/orchestrate"), &[], &huge).await.assert_refused(413, "Payload Too Large");
+    ask(&rig, "POST", &format!("{BASE}/orchestrate"), &[], &huge)
+        .await
+        .assert_refused(413, "the body has more than 65536 bytes");
     let both = get(&rig, &format!("{BASE}/projects?limit=x&skip=-1")).await.json();
     assert_eq!(both["detail"].as_array().map(Vec::len), Some(2));
     let format = get(&rig, &format!("{BASE}/projects/demo/logs/export?format=pdf")).await;

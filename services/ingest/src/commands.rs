@@ -21,7 +21,6 @@ use tidings_broker::inbox::{CAPABILITIES_MAX, LeaseAct, TAKEN_MAX, Take};
 use tidings_commands::command::CAPABILITY_BYTES_MAX;
 use tidings_commands::counter::{Handed, Lease};
 use tidings_commands::{OWN_PREFIX, Refusal};
-use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
 use tidings_protocol::limits::NAME_BYTES_MAX;
 use tidings_protocol::problem::Problem;
@@ -349,7 +348,8 @@ fn leased(
     let Path((project, id)) = path.map_err(|_| not_text())?;
     let project: Project = project_of(&project)?;
     if !runners::is_sound(&id, NAME_BYTES_MAX) {
-        return Err(Rejected::new(ErrorCode::CommandGone, "no command has such an id"));
+        let detail = format!("expected 1 to {NAME_BYTES_MAX} bytes without control characters");
+        return Err(params::invalid("id", &detail));
     }
     let lease = params.number("lease", (1, tidings_protocol::limits::SAFE_INTEGER_MAX))?;
     let lease = lease.ok_or_else(|| params::invalid("lease", "it is missing"))?;

@@ -122,7 +122,7 @@ fn a_program_says_what_becomes_of_a_command() {
     runner.interrupt();
     assert_eq!(runner.end().0, Some(0));
     let (status, answer) = call(address, "POST", "/v1/projects/demo/commands", r#"{"type":"work.fine"}"#);
-    assert_eq!((status, &answer["code"]), (409, &json!("no_runner")), "it said good-bye");
+    assert_eq!((status, &answer["code"]), (503, &json!("no_runner")), "it said good-bye");
 }
 
 #[test]

@@ -22,6 +22,8 @@ const DUES_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Owed {
     asked: VecDeque<Ask>,
+    /// What the client had been told when it asked last, and since when it waits.
+    asked_at: Option<(Position, Instant)>,
     /// Each with the position of the newest event that made it due.
     dues: Vec<(Due, Position)>,
     /// When it was told the last time.
@@ -43,11 +45,13 @@ pub(super) enum Wanted {
 
 impl Owed {
     pub(super) fn new() -> Owed {
-        Owed { asked: VecDeque::new(), dues: Vec::new(), told_at: None, due_since: None }
+        Owed { asked: VecDeque::new(), asked_at: None, dues: Vec::new(), told_at: None, due_since: None }
     }
 
-    /// The client asks. Each of its asks is answered once.
-    pub(super) fn ask(&mut self, ask: Ask) {
+    /// The client asks. Each of its asks is answered once, by a state that knows what it had been told by then.
+    pub(super) fn ask(&mut self, ask: Ask, told: Position, now: Instant) {
+        let since = self.asked_at.map_or(now, |(_, since)| since);
+        self.asked_at = Some((told, since));
         self.asked.push_back(ask);
     }
 
@@ -83,8 +87,9 @@ impl Owed {
 
     /// Which state is wanted now.
     pub(super) fn wants(&self, now: Instant) -> Wanted {
-        if !self.asked.is_empty() {
-            return Wanted::Since(None);
+        if let Some((told, since)) = self.asked_at {
+            let waits = now.duration_since(since) < PATIENCE;
+            return Wanted::Since(waits.then_some(told));
         }
         let Some(newest) = self.dues.iter().map(|(_, position)| *position).max_by_key(Position::n) else {
             return Wanted::Nothing;
@@ -100,6 +105,7 @@ impl Owed {
     pub(super) fn take(&mut self, position: Position, now: Instant) -> (VecDeque<Ask>, Vec<Due>) {
         let tells_dues = self.told_at.is_none_or(|told| told + TELL_EVERY <= now);
         let asked = std::mem::take(&mut self.asked);
+        self.asked_at = None;
         if !tells_dues || self.dues.is_empty() {
             return (asked, Vec::new());
         }
@@ -153,9 +159,10 @@ mod tests {
         let (mut owed, start) = (Owed::new(), Instant::now());
         assert!(owed.due(due("a", 9), start));
         owed.take(at(9), start);
-        owed.ask(Ask::Sessions);
-        owed.ask(Ask::Sessions);
-        assert_eq!((owed.asked(), owed.wants(start)), (2, Wanted::Since(None)));
+        owed.ask(Ask::Sessions, at(8), start);
+        owed.ask(Ask::Sessions, at(9), start + PATIENCE / 2);
+        assert_eq!((owed.asked(), owed.wants(start)), (2, Wanted::Since(Some(at(9)))), "it knows what was told");
+        assert_eq!(owed.wants(start + PATIENCE), Wanted::Since(None));
         assert_eq!(owed.take(at(1), start).0.len(), 2);
         assert_eq!(owed.wants(start), Wanted::Nothing);
     }

@@ -133,7 +133,10 @@ impl Speaker {
     fn act(&mut self, line: &mut Line, action: Action) {
         match action {
             Action::Say(text) => self.say(line, &text),
-            Action::Present(ask) => self.owed.ask(ask),
+            Action::Present(ask) => {
+                let told = self.viewer.as_ref().map_or(Position::ZERO, Viewer::at);
+                self.owed.ask(ask, told, Instant::now());
+            }
             Action::Command(command) if self.viewer.is_none() => self.early.push(command),
             Action::Command(command) => self.ask_runners(&line.registered.held.grant(), command),
             // A number that the dialect does not have would be its own fault: it stays what it is.

@@ -71,6 +71,7 @@ pub(crate) async fn show(
     let answered = async {
         let Path((project, approval)) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
+        let grant = permitted(&inner.rights, &grant, &project, [Scope::Work, Scope::Publish]).await?;
         if !runners::is_sound(&approval, NAME_BYTES_MAX) {
             let detail = format!("expected 1 to {NAME_BYTES_MAX} bytes without control characters");
             return Err(params::invalid("approval", &detail));
@@ -78,7 +79,6 @@ pub(crate) async fn show(
         let params = Params::of(query.as_deref(), &["session", "wait"], &[])?;
         let key = approval::guard_key(params.name("session", NAME_BYTES_MAX)?, &approval);
         let wait = Duration::from_secs(params.number("wait", (0, WAIT_S_MAX))?.unwrap_or(0));
-        let grant = permitted(&inner.rights, &grant, &project, [Scope::Work, Scope::Publish]).await?;
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
         inner.count(&project, &grant, &settings, (1, 0)).await?;
         let guarded = inner.counter.guarded(&project, &key, Instant::now() + wait, &inner.stop).await?;

@@ -1,10 +1,11 @@
 //! What runners are asked: to begin a build, to stop one, to do it again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use serde_json::json;
@@ -15,6 +16,7 @@ use tidings_dialects::agent_swarm::{Target, rest};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::{Grant, Scope};
 use tidings_protocol::project::Project;
+use tidings_runtime::http::problem::Refused;
 
 use super::super::{desk, now_ms};
 use super::Swarm;
@@ -22,6 +24,12 @@ use super::answers::{Failure, json as json_answer};
 use super::lookup::{Found, find};
 use crate::limits::Caller;
 use crate::shared::Shared;
+
+/// How long a body may take.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// Largest body, in bytes: what becomes of it is a command's data.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// `POST /projects/{id}/stop`.
 pub(super) async fn stop(
@@ -58,15 +66,23 @@ pub(super) async fn orchestrate(
     State(swarm): State<Arc<Swarm>>,
     Extension(grant): Extension<Grant>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let wanted = Orchestrate::parse(&body)?;
+    let wanted = Orchestrate::parse(&whole(request).await?)?;
     let project = home(&swarm, &grant)?;
     let session = orchestrate::session_id(&ulid::Ulid::new().to_string());
     let target = Target { project, session: Some(session.clone()) };
     let found = find(&swarm.shared, &grant, &target.id(), Scope::Command).await?;
     ask(&swarm.shared, (&found, &caller), &wanted.command(&session)).await.map_err(refusal)?;
     Ok((StatusCode::CREATED, json_answer(wanted.created(&target, now_ms()))).into_response())
+}
+
+/// The body of a request.
+async fn whole(request: Request) -> Result<Bytes, Failure> {
+    let slow = |_| Refused::new(ErrorCode::RequestTimeout, "the body took too long");
+    let large = |_| Refused::new(ErrorCode::RequestTooLarge, format!("the body has more than {BODY_BYTES_MAX} bytes"));
+    let read = tokio::time::timeout(BODY_WAIT, to_bytes(request.into_body(), BODY_BYTES_MAX)).await.map_err(slow)?;
+    Ok(read.map_err(large)?)
 }
 
 /// The project that new builds belong to: the one of the settings, else the one that the credential is for.

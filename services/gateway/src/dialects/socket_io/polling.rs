@@ -332,7 +332,7 @@ impl Poller {
 
     async fn present(&self, ask: &Ask, lines: &mut Vec<String>) -> Result<(), No> {
         let topic = self.shared.topic(&self.project).map_err(|_| No::Store)?;
-        let snapshot = within(topic.snapshot_at_head()).await.map_err(|_| No::Store)?;
+        let snapshot = within(topic.shared_snapshot()).await.map_err(|_| No::Store)?;
         self.encoding.dialect.present(ask, &self.view(snapshot.position, snapshot.value()), lines);
         Ok(())
     }
