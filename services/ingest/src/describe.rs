@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// One event, or an array of them.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Events)]
+#[schema(as = EventsPosted)]
 #[serde(untagged)]
 #[allow(dead_code, clippy::large_enum_variant, reason = "it is only described")]
 pub(crate) enum EventsBody {
