@@ -166,7 +166,7 @@ fn mended(json: &[u8]) -> Cow<'_, [u8]> {
     mended
 }
 
-/// The unit that an escape `\uXXXX` at this place stands for.
+/// The unit that an escape (a backslash, `u` and four hexadecimal digits) at this place stands for.
 fn escaped(json: &[u8], at: usize) -> Option<u32> {
     let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
