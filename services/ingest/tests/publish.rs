@@ -383,7 +383,7 @@ async fn the_routes_are_described() {
     }
     let content = &post["requestBody"]["content"];
     for (media_type, schema) in [
-        ("application/json", "Events"),
+        ("application/json", "EventsPosted"),
         ("application/cloudevents+json", "CloudEvent"),
         ("application/cloudevents-batch+json", "CloudEventList"),
     ] {
