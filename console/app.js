@@ -2,7 +2,7 @@
 // at most once a frame the views show what changed.
 
 import { Connection } from "./protocol/connection.js";
-import { listProjects, newestEvents } from "./protocol/http.js";
+import { listProjects, newestEvents, putCommand } from "./protocol/http.js";
 import { Project } from "./state/project.js";
 import { ApprovalsView } from "./view/approvals.js";
 import { CredentialView } from "./view/credential.js";
@@ -32,7 +32,7 @@ const wish = makeFrameLoop(draw);
 const views = {
   projects: new ProjectsView(at("projects")),
   record: new RecordView(at("record-button"), at("record")),
-  approvals: new ApprovalsView(at("approvals")),
+  approvals: new ApprovalsView(at("approvals"), { onAnswer: answer }),
   sessions: new SessionsView(at("sessions"), { onPick: pick, onWish: wish }),
   feed: new FeedView(at("activity")),
   credential: new CredentialView(at("credential"), () => {
@@ -114,6 +114,20 @@ async function poll() {
     // The connection's state tells of an absent server; the list stays as it was.
   }
   setTimeout(poll, projects.length === 0 ? POLL_EMPTY_MS : POLL_MS);
+}
+
+/** Answers an approval. That it is resolved comes as an event; here is told only what was refused. */
+async function answer({ key, id: approval_id, session }, decision) {
+  const { name, swarm } = project;
+  const id = `page-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`;
+  swarm.answers(key, id);
+  wish();
+  try {
+    await putCommand(name, { type: "approval.answer", id, session, data: { approval_id, decision } });
+  } catch (error) {
+    swarm.refused(id, error.status ? error.detail || `The server refused it (${error.status}).` : "The server was not reached.");
+    wish();
+  }
 }
 
 function pick(what) {

@@ -1,4 +1,4 @@
-// The two things that the page asks for over HTTP: which projects there are, and what happened before it came.
+// What the page asks for over HTTP: which projects there are, what happened before it came, and the way back to runners.
 
 import { credential } from "./credential.js";
 
@@ -28,18 +28,38 @@ export async function newestEvents(project, limit) {
   return events;
 }
 
-/** An answer that is no success; `status` says which. */
+/** Puts a command; resolves when it is taken, which is not yet when it is answered. Under the same `id` it may be put again. */
+export async function putCommand(project, command) {
+  return askJson(`v1/projects/${encodeURIComponent(project)}/commands`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(command),
+  });
+}
+
+/** An answer that is no success; `status` says which, and `detail` what the server says of it. */
 class Refusal extends Error {
-  constructor(path, status) {
+  constructor(path, status, detail) {
     super(`${path}: ${status}`);
     this.status = status;
+    this.detail = detail;
   }
 }
 
-async function getJson(path) {
-  const headers = { accept: "application/json" };
+function getJson(path) {
+  return askJson(path, { cache: "no-store" });
+}
+
+async function askJson(path, request) {
+  const headers = { accept: "application/json", ...request.headers };
   if (credential()) headers.authorization = `Bearer ${credential()}`;
-  const response = await fetch(path, { headers, cache: "no-store" });
-  if (!response.ok) throw new Refusal(path, response.status);
+  const response = await fetch(path, { ...request, headers });
+  if (!response.ok) throw new Refusal(path, response.status, await detailOf(response));
   return response.json();
+}
+
+/** What a problem (RFC 9457) says; "" where something in between answered. */
+async function detailOf(response) {
+  const problem = await response.json().catch(() => null);
+  return String(problem?.detail ?? problem?.title ?? "");
 }

@@ -6,6 +6,7 @@ import { isObject, members, text, timeMs } from "./value.js";
 
 const SESSIONS_MAX = 300;
 const APPROVALS_MAX = 200;
+const INPUT_MAX = 4_000;
 
 export class Swarm {
   sessions = new Map();
@@ -30,8 +31,29 @@ export class Swarm {
     this.approvalsChanged = true;
   }
 
+  /** Somebody here answers: what becomes of the command `id` is told to the approval. */
+  answers(key, id) {
+    const approval = this.approvals.get(key);
+    if (!approval) return;
+    approval.answer = id;
+    approval.refusal = "";
+    this.approvalsChanged = true;
+  }
+
+  /** The answer under this `id` was not taken: others may be given. */
+  refused(id, why) {
+    const approval = [...this.approvals.values()].find(({ answer }) => answer === id);
+    if (!approval) return;
+    approval.answer = null;
+    approval.refusal = why;
+    this.approvalsChanged = true;
+  }
+
   apply(event) {
     if (event.type === "gap" && event.data?.cause === "deleted") return this.#forget(event.session);
+    if (event.type === "command.failed" && isObject(event.data)) {
+      this.refused(event.data.command_id, text(event.data.error || event.data.code, 300));
+    }
     const id = event.session;
     if (typeof id !== "string" || id === "") return;
     const session = this.sessions.get(id) ?? new Session(id);
@@ -72,9 +94,15 @@ export class Swarm {
       session: text(session, 128),
       agent: text(agent, 128),
       question: text(approval.question),
-      options: (Array.isArray(approval.options) ? approval.options : []).slice(0, 12).map(optionText),
+      id: approval.approval_id,
+      tool: text(approval.tool, 128),
+      input: prettyText(approval.input),
+      options: (Array.isArray(approval.options) ? approval.options : []).slice(0, 12).map(readOption),
       askedMs: timeMs(time),
       deadlineMs: timeMs(approval.deadline),
+      /** The command by which somebody here answers, if any; why the last one was not taken. */
+      answer: null,
+      refusal: "",
     });
     if (this.approvals.size > APPROVALS_MAX) this.approvals.delete(this.approvals.keys().next().value);
   }
@@ -93,7 +121,16 @@ function keyOf(session, approval) {
   return JSON.stringify([session, approval]);
 }
 
-/** An option is a word, or an object that has one. */
-function optionText(option) {
-  return text(isObject(option) ? (option.label ?? option.title ?? option.id ?? option) : option, 80);
+/** An option is a word, or an object that has one; `decision` is what an answer says. */
+function readOption(option) {
+  if (!isObject(option)) return { label: text(option, 80), decision: option };
+  return { label: text(option.label ?? option.title ?? option.id ?? option, 80), decision: option.id ?? option };
+}
+
+/** What a tool would be given, to be read by a person: a lone text as it is, all else as indented JSON. */
+function prettyText(input) {
+  if (!isObject(input)) return text(input, INPUT_MAX);
+  const values = Object.values(input);
+  const isLone = values.length === 1 && typeof values[0] === "string";
+  return text(isLone ? values[0] : JSON.stringify(input, null, 2), INPUT_MAX);
 }

@@ -87,6 +87,23 @@ test("what was deleted goes at once, and whatever a fresh snapshot lacks goes wi
   assert.equal(swarm.sessions.size, 0);
 });
 
+test("an answer that comes too late, or means nothing, opens its question again", () => {
+  const swarm = new Swarm();
+  const asked = (approval_id) => ({ type: "approval.requested", session: "s", data: { approval_id, question: "?", options: ["yes", { id: 2, label: "no" }] } });
+  swarm.apply(asked("a"));
+  swarm.apply(asked("b"));
+  const [first, second] = swarm.approvals.values();
+  assert.deepEqual(first.options, [{ label: "yes", decision: "yes" }, { label: "no", decision: 2 }]);
+  swarm.answers(first.key, "c-1");
+  swarm.answers(second.key, "c-2");
+  swarm.approvalsChanged = false;
+  const failed = (command_id) => swarm.apply({ type: "command.failed", session: "s", data: { command_id, code: "already_answered" } });
+  failed("another");
+  assert.deepEqual([first.answer, second.answer, swarm.approvalsChanged], ["c-1", "c-2", false]);
+  failed("c-1");
+  assert.deepEqual([first.answer, first.refusal, second.answer, swarm.approvalsChanged], [null, "already_answered", "c-2", true]);
+});
+
 test("cut off between a gap and its fresh snapshot, the page asks for one", () => {
   const subscription = new Subscription("p");
   confirm(subscription);

@@ -55,6 +55,31 @@ watch("a session that is deleted goes from the page, the last one too", async ({
   await eyes.sees(eyes.sessions, "Once more");
 });
 
+watch("approvals are answered on the page", async ({ eyes, runner }) => {
+  const approvals = eyes.page.getByRole("region", { name: "Open approvals" });
+  await runner.say("approval.requested", { approval_id: "a", question: "Run it?", options: ["allow", "deny"], tool: "Bash", input: { command: "rm -rf build" } });
+  await eyes.sees(approvals, "rm -rf build");
+  // A refusal is said, and another answer may be given.
+  const refuse = (route) => route.fulfill({ status: 403, contentType: "application/problem+json", body: JSON.stringify({ detail: "Only approvers may." }) });
+  await eyes.page.route("**/commands", refuse);
+  await approvals.getByRole("button", { name: "allow" }).click();
+  await eyes.sees(approvals, "Only approvers may.");
+  await eyes.page.unroute("**/commands", refuse);
+  // What comes beside it leaves the card, and what is being written, where they are.
+  await runner.say("approval.requested", { approval_id: "b", question: "Which branch?", options: [] });
+  const field = approvals.getByRole("textbox", { name: "Your answer" });
+  await field.fill("main");
+  await runner.say("approval.requested", { approval_id: "c", question: "And then?", options: ["stop"] });
+  await eyes.sees(approvals, "And then?");
+  await approvals.getByRole("button", { name: "deny" }).click();
+  await eyes.sees(eyes.rows, "Answered: deny");
+  await eyes.until(() => !document.querySelector("#approvals").textContent.includes("Run it?"));
+  await field.press("Enter");
+  await eyes.sees(eyes.rows, "Answered: main");
+  await approvals.getByRole("button", { name: "stop" }).click();
+  await approvals.waitFor({ state: "hidden" });
+});
+
 watch("progress, agents, tools and approvals move with their events", async ({ eyes, runner }) => {
   await runner.say("session.started", { title: "Build" });
   await runner.say("session.progress", { progress: 25, phase: "Plan" });

@@ -285,7 +285,7 @@ impl Effects<'_> {
         if self.subject.kind == "approval.resolved" {
             return self.delete(&["approvals", &approval]);
         }
-        let mut value = self.digest(&["question", "options", "deadline"], DETAILS_BYTES_MAX);
+        let mut value = self.digest(&["question", "options", "deadline", "tool", "input"], DETAILS_BYTES_MAX);
         value.insert("approval_id".into(), json!(approval));
         value.insert("session".into(), json!(self.subject.session));
         self.stamp(&mut value);

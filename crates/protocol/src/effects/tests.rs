@@ -179,9 +179,9 @@ fn lists_tools_and_counters() {
 fn approvals_and_the_fleet() {
     check(
         "approval.requested",
-        &json!({"approval_id": "q", "question": "?", "options": ["y", "n"]}),
+        &json!({"approval_id": "q", "question": "?", "options": ["y", "n"], "tool": "t", "input": {"x": 1}, "more": 1}),
         &[
-            r#"set approvals/q {"agent":"a","approval_id":"q","id":"e1","options":["y","n"],"question":"?","session":"s","time":"2026-11-20T09:00:00.123Z"}"#,
+            r#"set approvals/q {"agent":"a","approval_id":"q","id":"e1","input":{"x":1},"options":["y","n"],"question":"?","session":"s","time":"2026-11-20T09:00:00.123Z","tool":"t"}"#,
         ],
     );
     check("approval.resolved", &json!({"approval_id": "q", "decision": "y", "by": "u"}), &["delete approvals/q"]);

@@ -82,7 +82,14 @@ pub(super) const TYPES: &[EventType] = &[
     control(
         "approval.requested",
         Session,
-        &[must("approval_id", Name), must("question", Text), must("options", Array), may("deadline", Any)],
+        &[
+            must("approval_id", Name),
+            must("question", Text),
+            must("options", Array),
+            may("deadline", Any),
+            may("tool", Any),
+            may("input", Any),
+        ],
         "open approvals",
     ),
     control(
