@@ -127,10 +127,11 @@ class Command:
         """Says that it is being worked on."""
         self.tell(event("command.accepted"))
 
-    def tell(self, *events):
-        """Tells events to who asked."""
+    def tell(self, *events, everyone=False):
+        """Tells events to who asked, or to everybody who watches."""
         path = f"commands/{urllib.parse.quote(self.id, safe='')}/events"
-        self.tidings._post(path, events, {"runner": self.tidings.runner, "lease": self.lease})
+        query = {"runner": self.tidings.runner, "lease": self.lease}
+        self.tidings._post(path, events, {**query, "to": "everyone"} if everyone else query)
 
     def complete(self, **result):
         """The final answer: it is done."""

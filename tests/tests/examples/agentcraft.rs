@@ -28,11 +28,30 @@ async fn a_crew_is_watched_from_kickoff_to_its_result() {
         said,
         [(&json!("researcher"), &json!("A cursor is a place in a log.")), (&json!("writer"), &json!(last))]
     );
-    assert_eq!(alice.event("agent.collaboration", session).await["data"]["secondary"], "writer");
+    assert_eq!(alice.event("agent.collaboration", session).await["data"]["secondary"], "Writer");
     let state = alice.get("/snapshot").await["state"]["sessions"][session].clone();
     assert_eq!(
         (&state["status"], &state["agents"]["writer"]["status"]),
         (&json!("completed"), &json!("completed")),
         "{state}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crew_sets_out_on_a_command() {
+    let cluster = dashboard::cluster().await;
+    let alice = Dashboard::of(&cluster);
+    let crews = folder::start("agentcraft/crew.py", &cluster, &["--serve"], &[]);
+    crews.line("it takes commands", |line| line.contains("takes session.create").then_some(())).await;
+    let create = json!({"type": "session.create", "data": {"query": "What is a cursor?", "session": "asked"}});
+    let id = alice.begin(create).await;
+    let answer = alice.answer(&id).await;
+    assert_eq!((&answer["type"], &answer["data"]["result"]["session"]), (&json!("command.completed"), &json!("asked")));
+    alice.event("session.completed", "asked").await;
+    let state = alice.get("/snapshot").await["state"]["sessions"]["asked"].clone();
+    assert_eq!((&state["title"], &state["status"]), (&json!("What is a cursor?"), &json!("completed")), "{state}");
+    let lines: Vec<_> = state["logs"].as_array().expect("lines").iter().map(|line| line["message"].clone()).collect();
+    assert!(lines.contains(&json!("Writer is done")), "{lines:?}");
+    let id = alice.begin(json!({"type": "session.stop", "data": {}})).await;
+    assert_eq!(alice.answer(&id).await["data"]["code"], "unknown_session", "nothing is at work any more");
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -14,7 +15,8 @@ pub(crate) const MODEL: &str = "tiny:latest";
 /// A running server; it ends with the test's runtime.
 pub(crate) struct Ollama {
     pub(crate) address: SocketAddr,
-    /// The rest of an answer waits for this.
+    /// The rest of an answer waits for this, unless the question begins with `at once`. To `endless` it speaks until nobody
+    /// listens.
     pub(crate) go_on: Arc<Notify>,
 }
 
@@ -53,6 +55,14 @@ async fn serve(socket: TcpStream, go_on: Arc<Notify>) -> Option<()> {
         let models = json!({"models": [{"name": MODEL, "model": MODEL, "size": 1_000, "details": {"family": "tiny"}}]});
         return socket.write_all(format!("{}{models}", begin("application/json")).as_bytes()).await.ok();
     }
+    if head.starts_with("GET /api/ps ") {
+        let models = json!({"models": [{"name": MODEL, "model": MODEL, "size_vram": 500}]});
+        return socket.write_all(format!("{}{models}", begin("application/json")).as_bytes()).await.ok();
+    }
+    if head.starts_with("POST /api/show ") {
+        let about = json!({"capabilities": ["completion", "thinking"]});
+        return socket.write_all(format!("{}{about}", begin("application/json")).as_bytes()).await.ok();
+    }
     if !head.starts_with("POST /api/chat ") {
         return socket.write_all(b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n").await.ok();
     }
@@ -60,8 +70,21 @@ async fn serve(socket: TcpStream, go_on: Arc<Notify>) -> Option<()> {
     let question = asked["messages"][0]["content"].as_str().unwrap_or_default();
     let token =
         |text: &str| json!({"model": asked["model"], "message": {"role": "assistant", "content": text}, "done": false});
-    socket.write_all(format!("{}{}\n", begin("application/x-ndjson"), token("You said: ")).as_bytes()).await.ok()?;
-    go_on.notified().await;
+    socket.write_all(begin("application/x-ndjson").as_bytes()).await.ok()?;
+    if asked["think"] == true {
+        for thinking in ["It is ", "a greeting.\n\nSo I ", "greet."] {
+            let part = json!({"model": asked["model"], "message": {"role": "assistant", "content": "", "thinking": thinking}, "done": false});
+            socket.write_all(format!("{part}\n").as_bytes()).await.ok()?;
+        }
+    }
+    socket.write_all(format!("{}\n", token("You said: ")).as_bytes()).await.ok()?;
+    while question.starts_with("endless") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        socket.write_all(format!("{}\n", token("and ")).as_bytes()).await.ok()?;
+    }
+    if !question.starts_with("at once") {
+        go_on.notified().await;
+    }
     if question.contains("fail") {
         return socket.write_all(b"{\"error\":\"the model ran out of memory\"}\n").await.ok();
     }
