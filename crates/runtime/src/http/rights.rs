@@ -264,6 +264,9 @@ impl Needs {
         if let Some(requests) = &self.requests {
             requests.count(&grant, &mut parts.extensions).await?;
         }
+        if !is_text(parts).await {
+            return Err(Refused::new(ErrorCode::InvalidUtf8, "the path is not UTF-8"));
+        }
         let (Some(scope), false) = (self.scope, rights.is_open()) else { return Ok(grant) };
         match project(parts).await {
             Some(project) => Ok(rights.authorize(&grant, &project?, scope).await?),
@@ -279,11 +282,14 @@ fn too_many(refusal: Refusal) -> Refusal {
     Refusal { reason: Reason::TooManyRefusals, ..refusal }
 }
 
-/// The project of a path, or what is wrong with its name; `None`: the path has none.
+/// Whether the names in a path are UTF-8, as every handler behind this takes for granted.
+async fn is_text(parts: &mut Parts) -> bool {
+    !parts.uri.path().contains('%') || RawPathParams::from_request_parts(parts, &()).await.is_ok()
+}
+
+/// The project of a path that is text, or what is wrong with its name; `None`: the path has none.
 async fn project(parts: &mut Parts) -> Option<Result<Project, Refused>> {
-    let Ok(names) = RawPathParams::from_request_parts(parts, &()).await else {
-        return Some(Err(Refused::new(ErrorCode::InvalidUtf8, "the path is not UTF-8")));
-    };
+    let names = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     let (_, name) = names.iter().find(|(name, _)| *name == PROJECT)?;
     let invalid = |error: ProjectError| Refused::new(ErrorCode::InvalidProject, error.to_string());
     Some(name.parse().map_err(invalid))

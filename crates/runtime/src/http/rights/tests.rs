@@ -101,6 +101,8 @@ async fn a_name_that_no_project_can_have_is_refused_before_any_handler() {
     assert_eq!(status(&rights, "GET", "/p/-", &may).await, 400);
     assert_eq!(status(&rights, "GET", "/p/%ff", &may).await, 400);
     assert_eq!(status(&rights, "GET", "/p/-", &[]).await, 401, "nothing is told to who has not shown anything");
+    assert_eq!(status(&rights, "GET", "/p/%ff", &[]).await, 401);
+    assert_eq!(status(&Rights::open(), "GET", "/p/%ff", &[]).await, 400, "handlers of an open service need text, too");
 }
 
 /// A store of keys and members that counts questions; `alice` is a member of `club`.
