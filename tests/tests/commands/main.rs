@@ -5,6 +5,7 @@ mod asking;
 mod borders;
 mod hidden;
 mod kills;
+mod soak;
 
 use std::net::SocketAddr;
 
@@ -38,7 +39,12 @@ struct Dashboard {
 impl Dashboard {
     /// Who watches the project from its start, at the first of these gateways that is there.
     async fn open(user: &str, gateways: &[SocketAddr]) -> Dashboard {
-        let token = token(user, PROJECT, "read command approve");
+        Dashboard::open_with(user, "read command approve", gateways).await
+    }
+
+    /// The same with these scopes.
+    async fn open_with(user: &str, scopes: &str, gateways: &[SocketAddr]) -> Dashboard {
+        let token = token(user, PROJECT, scopes);
         let mut dashboard = Dashboard {
             gateways: gateways.to_vec(),
             token,
