@@ -16,6 +16,7 @@ pub mod guard;
 pub mod head;
 pub mod intake;
 pub mod limits;
+pub mod network;
 pub mod position;
 pub mod problem;
 pub mod project;

@@ -5,6 +5,7 @@
 
 mod ceilings;
 mod change;
+pub mod hooks;
 
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,10 @@ pub use ceilings::Ceilings;
 pub use change::{Change, Fields, SETTINGS_BYTES_MAX, brings_rules, change, read};
 
 use crate::redact::{OwnRule, Redactor, RuleFault};
+use hooks::{CommandWebhook, Secret, Webhook, Webhooks};
 
-/// What is set for a project. As JSON, what is not set is left out.
+/// What is set for a project. As JSON, what is not set is left out, and secrets are `[redacted]`: what is kept is written by
+/// [`Settings::stored`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -35,6 +38,9 @@ pub struct Settings {
     /// What becomes of commands.
     #[serde(skip_serializing_if = "is_default")]
     pub commands: Commands,
+    /// Who is called with events, by name.
+    #[serde(skip_serializing_if = "is_default")]
+    pub webhooks: Webhooks,
 }
 
 /// What the log keeps.
@@ -74,12 +80,15 @@ pub struct Acknowledgement {
 }
 
 /// What becomes of commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Commands {
     /// Who gets the answers. Unset: the asker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<Answers>,
+    /// Who is called with commands. Unset: nobody, runners ask for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<CommandWebhook>,
 }
 
 /// Who gets the answers to a command.
@@ -128,8 +137,30 @@ impl Settings {
                 events_per_second: self.limits.events_per_second.or(other.limits.events_per_second),
                 bytes_per_second: self.limits.bytes_per_second.or(other.limits.bytes_per_second),
             },
-            commands: Commands { answers: self.commands.answers.or(other.commands.answers) },
+            commands: Commands {
+                answers: self.commands.answers.or(other.commands.answers),
+                webhook: self.commands.webhook.clone().or_else(|| other.commands.webhook.clone()),
+            },
+            webhooks: if self.webhooks.is_empty() { other.webhooks.clone() } else { self.webhooks.clone() },
         }
+    }
+
+    /// The JSON to be kept, with its secrets: for the store alone. [`read`] reads it.
+    pub fn stored(&self) -> Vec<u8> {
+        let mut json = serde_json::to_value(self).expect("settings have string keys only");
+        let expose = |place: &mut serde_json::Value, secret: &Secret, previous: Option<&Secret>| {
+            place["secret"] = secret.expose().into();
+            if let Some(previous) = previous {
+                place["previous_secret"] = previous.expose().into();
+            }
+        };
+        for (name, Webhook { secret, previous_secret, .. }) in &self.webhooks {
+            expose(&mut json["webhooks"][name], secret, previous_secret.as_ref());
+        }
+        if let Some(CommandWebhook { secret, previous_secret, .. }) = &self.commands.webhook {
+            expose(&mut json["commands"]["webhook"], secret, previous_secret.as_ref());
+        }
+        json.to_string().into_bytes()
     }
 }
 

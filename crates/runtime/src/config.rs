@@ -25,6 +25,7 @@ pub mod sections;
 mod source;
 mod suggest;
 pub mod value;
+pub mod webhooks;
 
 pub use auth::AuthConfig;
 pub use dialects::{DialectName, DialectNames, DialectsConfig};
@@ -32,6 +33,7 @@ pub use fault::{Fault, Faults};
 pub use sections::{GatewayConfig, IngestConfig, LimitsConfig, ProjectsConfig, RedisConfig, TelemetryConfig};
 pub use source::Origin;
 pub use value::{ForwardedHeader, LogFilter, LogFormat, Network, Networks, OriginVerdict, Origins, RedisUrl};
+pub use webhooks::WebhooksConfig;
 
 use section::Section;
 
@@ -63,6 +65,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// `[dialects]`
     pub dialects: DialectsConfig,
+    /// `[webhooks]`
+    pub webhooks: WebhooksConfig,
 }
 
 /// Where values may come from, besides the defaults.
@@ -117,7 +121,7 @@ impl Config {
         section.set(name, value)
     }
 
-    fn sections(&self) -> [&dyn Section; 8] {
+    fn sections(&self) -> [&dyn Section; 9] {
         [
             &self.gateway,
             &self.ingest,
@@ -127,10 +131,11 @@ impl Config {
             &self.limits,
             &self.telemetry,
             &self.dialects,
+            &self.webhooks,
         ]
     }
 
-    fn sections_mut(&mut self) -> [&mut dyn Section; 8] {
+    fn sections_mut(&mut self) -> [&mut dyn Section; 9] {
         [
             &mut self.gateway,
             &mut self.ingest,
@@ -140,13 +145,14 @@ impl Config {
             &mut self.limits,
             &mut self.telemetry,
             &mut self.dialects,
+            &mut self.webhooks,
         ]
     }
 }
 
 impl Loaded {
-    /// The same without rights, whatever the sources say of them, and with all dialects, unless they say which: for dev
-    /// mode.
+    /// The same without rights, whatever the sources say of them, with all dialects and webhooks on this machine, unless they
+    /// say which: for dev mode.
     ///
     /// # Errors
     /// What cannot be then: an address that others reach.
@@ -154,6 +160,9 @@ impl Loaded {
         self.config.auth = AuthConfig::default();
         if !self.origins.keys().any(|key| key.starts_with("dialects.")) {
             self.config.dialects = DialectsConfig::dev(DEV_PROJECT.parse().expect("a name"));
+        }
+        if !self.origins.contains_key("webhooks.allowed_networks") {
+            self.config.webhooks.allowed_networks = WebhooksConfig::dev().allowed_networks;
         }
         let faults = check::whole(&self.config, &self.origins);
         if faults.is_empty() { Ok(self) } else { Err(Faults(faults)) }

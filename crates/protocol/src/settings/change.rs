@@ -1,6 +1,8 @@
 //! Changes of settings, as JSON merge patches (RFC 7396): what is absent stays, `null` is unset, a list is replaced. All
 //! that is wrong with a change is told together, and then nothing of it is done.
 
+mod hooks;
+
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
@@ -10,6 +12,7 @@ use crate::codes::ErrorCode;
 use crate::limits::FAULTS_MAX;
 use crate::problem::FieldProblem;
 use crate::redact::{OWN_RULES_MAX, OwnRule, Redactor, RuleFault};
+use hooks::HooksChange;
 
 /// Longest JSON of a change, or of settings, in bytes.
 pub const SETTINGS_BYTES_MAX: usize = 32 * 1024;
@@ -29,6 +32,8 @@ pub type Fields = Vec<&'static str>;
 pub struct Change {
     /// What its fields are set to; those that are not among them mean nothing.
     to: Settings,
+    /// What becomes of webhooks: what a change does not name of one of them stays.
+    hooks: HooksChange,
     fields: Fields,
 }
 
@@ -41,7 +46,8 @@ impl Change {
         let mut to = Settings::default();
         let mut reader = Reader::default();
         reader.settings(patch, &mut to);
-        if reader.faults.is_empty() { Ok(Change { to, fields: reader.fields }) } else { Err(reader.faults) }
+        let Reader { hooks, fields, faults } = reader;
+        if faults.is_empty() { Ok(Change { to, hooks, fields }) } else { Err(faults) }
     }
 
     /// The fields that it sets or unsets.
@@ -50,7 +56,10 @@ impl Change {
     }
 
     /// Settings as they are after it.
-    pub fn of(&self, settings: &Settings) -> Settings {
+    ///
+    /// # Errors
+    /// A webhook that was not there and is not named in full, or one too many.
+    pub fn of(&self, settings: &Settings) -> Result<Settings, Vec<FieldProblem>> {
         let (mut changed, to) = (settings.clone(), &self.to);
         for field in &self.fields {
             match *field {
@@ -63,17 +72,20 @@ impl Change {
                 "limits.events_per_second" => changed.limits.events_per_second = to.limits.events_per_second,
                 "limits.bytes_per_second" => changed.limits.bytes_per_second = to.limits.bytes_per_second,
                 "commands.answers" => changed.commands.answers = to.commands.answers,
+                // They are changed member by member, below.
+                "commands.webhook" | "webhooks" => {}
                 _ => unreachable!("the reader knows no other fields"),
             }
         }
-        changed
+        self.hooks.make(&mut changed)?;
+        Ok(changed)
     }
 }
 
 /// Settings as they are after a change, and the fields that it names. Costly as [`Change::read`] is.
 pub fn change(settings: &Settings, patch: &Value) -> Result<(Settings, Fields), Vec<FieldProblem>> {
     let change = Change::read(patch)?;
-    Ok((change.of(settings), change.fields))
+    Ok((change.of(settings)?, change.fields))
 }
 
 /// Whether a patch has redaction rules: to read it makes an automaton of them, which is no work for a thread that serves
@@ -89,18 +101,22 @@ pub fn read(stored: &[u8]) -> Result<Settings, serde_json::Error> {
 
 #[derive(Default)]
 struct Reader {
+    hooks: HooksChange,
     fields: Fields,
     faults: Vec<FieldProblem>,
 }
 
-/// The sections, each with its fields.
+/// The sections, each with its fields; `webhooks` has names instead.
 const SECTIONS: [(&str, &[&str]); 5] = [
     ("retention", &["events", "bytes", "age_ms"]),
     ("redaction", &["builtin", "rules"]),
     ("acknowledgement", &["replicas"]),
     ("limits", &["events_per_second", "bytes_per_second"]),
-    ("commands", &["answers"]),
+    ("commands", &["answers", "webhook"]),
 ];
+
+/// The section of webhooks.
+const WEBHOOKS: &str = "webhooks";
 
 impl Reader {
     fn settings(&mut self, patch: &Value, to: &mut Settings) {
@@ -108,7 +124,11 @@ impl Reader {
         for (name, value) in given {
             match SECTIONS.iter().find(|(section, _)| section == name) {
                 Some((section, fields)) => self.section(section, fields, value, to),
-                None => self.unknown(name, "", &SECTIONS.map(|(section, _)| section).join(", ")),
+                None if name == WEBHOOKS => self.webhooks(value),
+                None => {
+                    let sections = SECTIONS.map(|(section, _)| section).join(", ");
+                    self.unknown(name, "", &format!("{sections}, {WEBHOOKS}"));
+                }
             }
         }
     }
@@ -128,7 +148,7 @@ impl Reader {
     }
 
     fn field(&mut self, section: &str, name: &str, value: &Value, to: &mut Settings) {
-        let Settings { retention, redaction, acknowledgement, limits, commands } = to;
+        let Settings { retention, redaction, acknowledgement, limits, commands, .. } = to;
         match (section, name) {
             ("retention", "events") => self.number(value, "retention.events", EVENTS, &mut retention.events),
             ("retention", "bytes") => self.number(value, "retention.bytes", BYTES, &mut retention.bytes),
@@ -147,6 +167,7 @@ impl Reader {
                 self.number(value, field, BYTES_PER_SECOND, &mut limits.bytes_per_second);
             }
             ("commands", "answers") => self.answers(value, &mut commands.answers),
+            ("commands", "webhook") => self.command_webhook(value),
             _ => unreachable!("SECTIONS has no other fields"),
         }
     }
@@ -282,7 +303,7 @@ impl Reader {
 impl Settings {
     /// The fields that are set, with dots.
     pub fn fields(&self) -> Fields {
-        let Settings { retention, redaction, acknowledgement, limits, commands } = self;
+        let Settings { retention, redaction, acknowledgement, limits, commands, webhooks } = self;
         let all = [
             ("retention.events", is_default(&retention.events)),
             ("retention.bytes", is_default(&retention.bytes)),
@@ -293,6 +314,8 @@ impl Settings {
             ("limits.events_per_second", is_default(&limits.events_per_second)),
             ("limits.bytes_per_second", is_default(&limits.bytes_per_second)),
             ("commands.answers", is_default(&commands.answers)),
+            ("commands.webhook", is_default(&commands.webhook)),
+            (WEBHOOKS, is_default(webhooks)),
         ];
         all.into_iter().filter(|(_, unset)| !unset).map(|(field, _)| field).collect()
     }

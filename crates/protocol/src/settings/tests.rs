@@ -1,5 +1,7 @@
 //! Changes and their faults.
 
+mod hooks;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -251,3 +251,22 @@ fn a_dialect_without_tokens_is_served_only_where_a_project_is_named() {
     let dev = Config::load(&given("", &[], &[]).sources).expect("sound").opened().expect("sound").config.dialects;
     assert!(DialectName::ALL.iter().all(|name| dev.serve.contains(*name)));
 }
+
+#[test]
+fn webhooks_reach_this_machine_in_dev_mode_alone_unless_it_is_named() {
+    let of = |file: &str| Config::load(&given(file, &[], &[]).sources).expect("sound");
+    let reaches = |loaded: &Loaded, address: &str| {
+        loaded.config.webhooks.allowed_networks.contains(address.parse().expect("an address"))
+    };
+    let none = of("");
+    assert!(none.config.webhooks.allowed_networks.0.is_empty());
+    let dev = none.opened().expect("sound");
+    assert!(reaches(&dev, "127.0.0.9") && reaches(&dev, "::1") && !reaches(&dev, "10.0.0.1"));
+    let named = of("[webhooks]\nallowed_networks = [\"10.0.0.0/8\"]\ntimeout_ms = 500\nat_once = 7");
+    let webhooks = &named.config.webhooks;
+    assert_eq!((webhooks.timeout.as_millis(), webhooks.at_once), (500, 7));
+    assert!(reaches(&named, "10.0.0.1"));
+    assert!(!reaches(&named.opened().expect("sound"), "127.0.0.1"));
+    check_fault("[webhooks]\nallowed_networks = [\"10.0.0.1/8\"]", "webhooks.allowed_networks", "network");
+    check_fault("[webhooks]\nat_once = 0", "webhooks.at_once", "1");
+}

@@ -37,7 +37,8 @@ const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PU
 /// The star covers what CloudEvents put into headers (`ce-*`); it does not cover `Authorization`, and old browsers do
 /// not know it.
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
-    "*, Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate",
+    "*, Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, \
+     traceparent, tracestate",
 );
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
     "Allow, Content-Disposition, ETag, Link, Location, Retry-After, X-Poll-Interval, X-RateLimit-Limit, \

@@ -14,6 +14,7 @@ use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_protocol::settings::{Change, SETTINGS_BYTES_MAX, Settings, brings_rules, read};
+use tidings_webhooks::addresses::Addresses;
 use tokio::sync::Semaphore;
 
 use super::audit::told;
@@ -90,9 +91,15 @@ pub(crate) struct SettingsShape {
     /// What may be published: `events_per_second`, `bytes_per_second`.
     #[schema(example = json!({"events_per_second": 500, "bytes_per_second": 1_000_000}))]
     limits: Option<Value>,
-    /// What becomes of commands: `answers` for the `asker` (if unset) or `everyone`.
+    /// What becomes of commands: `answers` for the `asker` (if unset) or `everyone`; and a `webhook` that they are brought to,
+    /// of `url`, `capabilities`, `in_hand`, `secret` and `previous_secret`.
     #[schema(example = json!({"answers": "everyone"}))]
     commands: Option<Value>,
+    /// Who is called with events, by name: `url`, `types` (none: all events), `secret` and `previous_secret`. A change names
+    /// the members that it changes. Secrets, of 16 to 256 bytes, are shown as `[redacted]`, which leaves them as they are.
+    #[schema(example = json!({"deploys": {"url": "https://example.com/tidings", "types": ["session", "error"],
+        "secret": "at least 16 bytes"}}))]
+    webhooks: Option<Value>,
 }
 
 /// Show the settings of a project.
@@ -166,7 +173,7 @@ async fn changed(
     let fields = change.fields().clone();
     for _ in 0..TRIES_MAX {
         let (version, before) = stored(inner, project).await?;
-        let after = change.of(&before);
+        let after = change.of(&before).map_err(refused)?;
         let declared = inner.settings.declared(project).fields();
         let fixed = fields.iter().filter(|field| declared.contains(field));
         let faults: Vec<FieldProblem> = fixed
@@ -174,22 +181,42 @@ async fn changed(
                 FieldProblem::new(ErrorCode::Reserved).field(*field).expected("a file of the service declares it")
             })
             .collect();
-        let faults: Vec<FieldProblem> =
-            faults.into_iter().chain(inner.settings.ceilings().faults(&after, &fields)).collect();
+        let beyond = inner.settings.ceilings().faults(&after, &fields);
+        let uncalled = uncalled(&inner.addresses, &before, &after);
+        let faults: Vec<FieldProblem> = faults.into_iter().chain(beyond).chain(uncalled).collect();
         if !faults.is_empty() {
             return Err(refused(faults));
         }
-        let json = serde_json::to_vec(&after).expect("settings have string keys only");
+        let json = after.stored();
         if json.len() > SETTINGS_BYTES_MAX {
             let fault = FieldProblem::new(ErrorCode::RequestTooLarge).limit(SETTINGS_BYTES_MAX, json.len());
             return Err(refused(vec![fault]));
         }
+        let opened = tidings_webhooks::dispatcher::open(&inner.broker, project, &before, &after).await;
+        opened.map_err(|error| call_failed(&error))?;
         let swapped = inner.registry.swap_settings(project.clone(), version, json.into()).await;
         if let Some(version) = swapped.map_err(|error| call_failed(&error))? {
             return Ok((version, after, fields));
         }
     }
     Err(Rejected::new(ErrorCode::Busy, "others change these settings all the time"))
+}
+
+/// Webhooks that a change brought to an address which is not called. Names are judged when they are called.
+fn uncalled(addresses: &Addresses, before: &Settings, after: &Settings) -> Vec<FieldProblem> {
+    let events = after.webhooks.iter().map(|(name, hook)| {
+        (format!("webhooks.{name}.url"), &hook.url, before.webhooks.get(name).map(|before| &before.url))
+    });
+    let commands = after.commands.webhook.iter().map(|hook| {
+        let before = before.commands.webhook.as_ref().map(|before| &before.url);
+        ("commands.webhook.url".to_owned(), &hook.url, before)
+    });
+    let changed = events.chain(commands).filter(|(_, url, before)| Some(*url) != *before);
+    let faults = changed.filter_map(|(field, url, _)| {
+        let forbidden = addresses.check(url.as_url()).err()?;
+        Some(FieldProblem::new(ErrorCode::InvalidField).field(field).expected(forbidden.to_string()))
+    });
+    faults.collect()
 }
 
 /// All faults of a change, under the code that they share.
@@ -241,5 +268,26 @@ mod tests {
         assert!(turn.read(json!({"redaction": {"rules": null}, "retention": {"events": 7}})).await.is_ok());
         drop(another);
         assert!(turn.read(rules("x")).await.is_ok(), "turns are given back");
+    }
+    #[test]
+    fn webhooks_inside_are_refused_when_they_are_set_and_not_later() {
+        let hook = |url: &str| json!({"url": url, "secret": "hush-hush-hush-hush", "capabilities": ["chat"]});
+        let of = |url: &str| {
+            let mut events = hook(url);
+            events.as_object_mut().expect("members").remove("capabilities");
+            let all = json!({"webhooks": {"a": events}, "commands": {"webhook": hook(url)}});
+            tidings_protocol::settings::change(&Settings::default(), &all).expect("sound by itself").0
+        };
+        let told = |addresses: &Addresses, before: &Settings, after: &Settings| {
+            let faults = uncalled(addresses, before, after).into_iter();
+            faults.map(|fault| fault.field.unwrap_or_default()).collect::<Vec<_>>()
+        };
+        let (none, inside) = (Addresses::default(), of("http://10.0.0.7/"));
+        assert_eq!(told(&none, &Settings::default(), &inside), ["webhooks.a.url", "commands.webhook.url"]);
+        assert!(told(&none, &inside, &inside).is_empty(), "it stood before");
+        assert!(told(&none, &Settings::default(), &of("https://example.com/")).is_empty());
+        let network = "10.0.0.0/8".parse().expect("a network");
+        let allowing = Addresses::new(tidings_protocol::network::Networks(vec![network]));
+        assert!(told(&allowing, &Settings::default(), &inside).is_empty());
     }
 }

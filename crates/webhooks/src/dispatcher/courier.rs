@@ -1,0 +1,290 @@
+//! A courier: delivers for one webhook, batch by batch, and keeps its place.
+//!
+//! Before a batch is sent its end is written down (*claimed*), so that whoever goes on behind a crash puts together the same
+//! one, under the same id. Behind one that was taken the place moves: at once where nothing follows, else with the next claim.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_broker::hooks::Swapped;
+use tidings_log::hub::TopicHandle;
+use tidings_protocol::position::Position;
+use tidings_protocol::project::Project;
+use tidings_protocol::settings::hooks::Webhook;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Batch, Reader};
+use super::encoding::appended_ms;
+use super::metrics::Kind;
+use super::record::{Record, hex};
+use super::turns::Turn;
+use super::{Shared, ms, unix_ms};
+use crate::backoff;
+use crate::body::EventsBody;
+use crate::caller::{Delivered, Target};
+
+/// Pause before a store that did not answer is asked again, or another holder's place is looked at.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Pause behind a look that found nothing for the webhook: busy logs are looked at in stretches.
+const NOTHING_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a place is written that moved without a delivery.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+
+/// A receiver that takes longer than this is slow: its webhook waits in the line of those who fail.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// How a webhook stands, for who counts them.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// When the oldest event was appended that was not delivered, in milliseconds since the Unix epoch; 0: there is none.
+    pub(crate) oldest_ms: AtomicU64,
+    pub(crate) is_failing: AtomicBool,
+    pub(crate) is_gone: AtomicBool,
+}
+
+/// Delivers for one webhook.
+pub(super) struct Courier {
+    pub(super) shared: Arc<Shared>,
+    pub(super) project: Project,
+    pub(super) name: String,
+    pub(super) hook: Arc<Webhook>,
+    pub(super) made_of: String,
+    pub(super) standing: Arc<Standing>,
+    /// It ends behind the delivery that is under way.
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a courier begins anew with what the store has.
+#[derive(Debug)]
+enum Trouble {
+    /// The store does not answer, or has no room.
+    Away(String),
+    /// Somebody else moved the place.
+    Moved,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// A place as it is in the store.
+#[derive(Debug)]
+struct Kept {
+    version: u64,
+    record: Record,
+    /// The record is ahead of what is written.
+    is_dirty: bool,
+    /// Events of one delivery. Fewer where the receiver refused one: it may be of one event alone, or its size.
+    events_max: usize,
+    saved_at: Instant,
+}
+
+impl Courier {
+    /// Works until `stop`, or until its receiver wants nothing more and `stop`.
+    pub(super) async fn run(self) {
+        loop {
+            match self.follow().await {
+                Err(Trouble::Stopped) | Ok(()) => return,
+                Err(Trouble::Moved) => {
+                    tracing::debug!(project = %self.project, webhook = self.name, "somebody else delivers for a webhook");
+                }
+                Err(Trouble::Away(why)) => {
+                    tracing::debug!(project = %self.project, webhook = self.name, why, "a webhook waits for the store");
+                }
+            }
+            if self.until_stopped(tokio::time::sleep(RETRY)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn until_stopped<T>(&self, what: impl Future<Output = T>) -> Result<T, Trouble> {
+        self.stop.run_until_cancelled(what).await.ok_or(Trouble::Stopped)
+    }
+
+    async fn follow(&self) -> Result<(), Trouble> {
+        let full = |error: tidings_log::hub::TopicsFull| Trouble::Away(error.to_string());
+        let topic = self.shared.hub.topic(&self.project).map_err(full)?;
+        self.until_stopped(topic.started()).await?;
+        let mut kept = self.until_stopped(self.load(&topic)).await??;
+        let target = Target::from(&*self.hook);
+        self.stands(&kept.record);
+        while !kept.record.gone {
+            let wait = Duration::from_millis(kept.record.wait_ms(unix_ms(), &self.shared.rhythm));
+            self.until_stopped(tokio::time::sleep(wait)).await?;
+            let reader = Reader::new(topic.clone(), kept.record.at, self.hook.filter());
+            let stretch = self.stretch(&mut kept, reader, &target).await;
+            if let Err(Trouble::Stopped) = stretch {
+                // What was delivered would be delivered again.
+                return if kept.is_dirty { self.save(&mut kept).await } else { Ok(()) };
+            }
+            stretch?;
+        }
+        drop(topic);
+        self.stop.cancelled().await;
+        Ok(())
+    }
+
+    /// Its place, made at the log's end if there is none.
+    async fn load(&self, topic: &TopicHandle) -> Result<Kept, Trouble> {
+        let places = self.shared.hooks.places(self.project.clone()).await;
+        let mut places = places.map_err(|error| Trouble::Away(error.to_string()))?;
+        let place = places.remove(&self.name);
+        let version = place.as_ref().map_or(0, |place| place.version);
+        let read = place.and_then(|place| Record::read(&place.record));
+        let is_new = read.is_none();
+        let record = read.unwrap_or_else(|| Record::new(topic.view().position(), self.made_of.clone()));
+        let mut kept = Kept {
+            version,
+            record,
+            is_dirty: false,
+            events_max: self.shared.rhythm.events_max,
+            saved_at: Instant::now(),
+        };
+        if kept.record.renew(&self.made_of) || is_new {
+            self.save(&mut kept).await?;
+        }
+        Ok(kept)
+    }
+
+    async fn save(&self, kept: &mut Kept) -> Result<(), Trouble> {
+        let (project, name) = (self.project.clone(), self.name.clone());
+        let swapped = self.shared.hooks.swap(project, name, kept.version, Some(kept.record.write())).await;
+        match swapped.map_err(|error| Trouble::Away(error.to_string()))? {
+            Swapped::Done(version) => {
+                (kept.version, kept.is_dirty, kept.saved_at) = (version, false, Instant::now());
+                Ok(())
+            }
+            Swapped::Moved => Err(Trouble::Moved),
+            Swapped::Full => Err(Trouble::Away("the project has as many places as it may".to_owned())),
+        }
+    }
+
+    /// Delivers until a delivery fails, the receiver wants nothing more, or it must stop.
+    async fn stretch(&self, kept: &mut Kept, mut reader: Reader, target: &Target) -> Result<(), Trouble> {
+        let mut is_slow = false;
+        loop {
+            if reader.is_at_end() {
+                self.standing.oldest_ms.store(0, Ordering::Relaxed);
+                if kept.is_dirty {
+                    self.save(kept).await?;
+                }
+            }
+            self.until_stopped(reader.news()).await?;
+            let turn = self.until_stopped(self.shared.turns.take(is_slow || kept.record.failures > 0)).await?;
+            let until = kept.record.until;
+            let batch = self.until_stopped(reader.gather(&self.shared.rhythm, kept.events_max, until)).await?;
+            if batch.frames.is_empty() {
+                drop(turn);
+                self.passed(kept, reader.at()).await?;
+                is_slow = batch.is_cut;
+                self.until_stopped(tokio::time::sleep(if is_slow { RETRY } else { NOTHING_PAUSE })).await?;
+                continue;
+            }
+            let began = Instant::now();
+            if !self.deliver(kept, batch, reader.at(), target, turn).await? {
+                return Ok(());
+            }
+            is_slow = began.elapsed() > SLOW;
+        }
+    }
+
+    /// What was looked at up to `at` is not for the webhook.
+    async fn passed(&self, kept: &mut Kept, at: Position) -> Result<(), Trouble> {
+        if at == kept.record.at && kept.record.until.is_none() {
+            return Ok(());
+        }
+        // A delivery that was under way is nothing by now: what it held was deleted, or the settings are others.
+        let was_claimed = kept.record.until.take().is_some();
+        kept.record.at = at;
+        kept.is_dirty |= was_claimed;
+        if kept.saved_at.elapsed() >= SAVE_EVERY { self.save(kept).await } else { Ok(()) }
+    }
+
+    /// Delivers one batch that ends at `to`. False: the receiver did not take it.
+    async fn deliver(
+        &self,
+        kept: &mut Kept,
+        batch: Batch,
+        to: Position,
+        target: &Target,
+        turn: Turn,
+    ) -> Result<bool, Trouble> {
+        if kept.record.until != Some(to.n()) {
+            kept.record.until = Some(to.n());
+            self.save(kept).await?;
+        }
+        let events = batch.events;
+        let oldest_ms = batch.frames.iter().find_map(|frame| appended_ms(frame)).unwrap_or_else(unix_ms);
+        self.standing.oldest_ms.store(oldest_ms, Ordering::Relaxed);
+        let (id, body) = self.body(&batch, to);
+        let began = Instant::now();
+        let attempt = kept.record.failures.saturating_add(1);
+        let delivered = self.shared.post.post(target, &id, attempt, body).await;
+        self.shared.metrics.on_delivered(Kind::Events, &delivered, began.elapsed());
+        drop(turn);
+        match delivered {
+            Delivered::Taken { .. } => {
+                self.shared.metrics.events.inc_by(events as u64);
+                if kept.record.failures > 0 {
+                    let (failures, since_ms) = (kept.record.failures, kept.record.since_ms);
+                    let failed_s = unix_ms().saturating_sub(since_ms) / 1_000;
+                    tracing::info!(project = %self.project, webhook = self.name, failures, failed_s, "a webhook's receiver takes again");
+                }
+                kept.record.taken(to);
+                kept.is_dirty = true;
+                kept.events_max = (kept.events_max * 2).min(self.shared.rhythm.events_max);
+                self.stands(&kept.record);
+                return Ok(true);
+            }
+            Delivered::Gone => {
+                kept.record.gone = true;
+                tracing::warn!(project = %self.project, webhook = self.name, "a webhook's receiver is gone: it gets nothing until its settings change");
+            }
+            Delivered::Refused { status } => {
+                // It may be one event of them, or there are too many: in smaller ones all else gets through.
+                let is_one = events <= 1;
+                (kept.events_max, kept.record.until) = ((events / 2).max(1), None);
+                let wait = if is_one { Some(self.shared.rhythm.pause_max) } else { None };
+                self.failed(&mut kept.record, &format!("refused with status {status}"), wait);
+            }
+            Delivered::Failed { told, retry_after, .. } => self.failed(&mut kept.record, &told, retry_after),
+        }
+        self.stands(&kept.record);
+        self.save(kept).await?;
+        Ok(false)
+    }
+
+    fn failed(&self, record: &mut Record, why: &str, retry_after: Option<Duration>) {
+        let wait = backoff::drawn(record.failures.saturating_add(1), retry_after);
+        record.failed(unix_ms(), ms(wait.min(self.shared.rhythm.pause_max)));
+        let (failures, wait_ms) = (record.failures, ms(wait));
+        if failures == 1 {
+            tracing::warn!(project = %self.project, webhook = self.name, why, wait_ms, "a delivery failed, it is tried again");
+        } else {
+            tracing::debug!(project = %self.project, webhook = self.name, why, failures, wait_ms, "a delivery failed again");
+        }
+    }
+
+    /// The id and the body of a delivery: what is the same has the same id.
+    fn body(&self, batch: &Batch, to: Position) -> (String, Bytes) {
+        let mut body = EventsBody::new(&self.name, &self.project);
+        body.told(&batch.frames.concat(), batch.events);
+        let body = body.finish(to);
+        let id = hex([self.project.as_str().as_bytes(), self.name.as_bytes(), &body]);
+        (id, body)
+    }
+
+    fn stands(&self, record: &Record) {
+        self.standing.is_failing.store(record.failures > 0 && !record.gone, Ordering::Relaxed);
+        self.standing.is_gone.store(record.gone, Ordering::Relaxed);
+        if record.gone {
+            self.standing.oldest_ms.store(0, Ordering::Relaxed);
+        } else if record.failures > 0 && self.standing.oldest_ms.load(Ordering::Relaxed) == 0 {
+            self.standing.oldest_ms.store(record.since_ms, Ordering::Relaxed);
+        }
+    }
+}

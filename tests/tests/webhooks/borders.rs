@@ -1,0 +1,62 @@
+//! What is not called, whatever settings and receivers say.
+
+use serde_json::json;
+use tidings_tests::cluster::Cluster;
+
+use crate::receiver::Does;
+use crate::{PROJECT, Receiver, SECRET, calling, has_result, hook, ids, say, set, told};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_inside_are_not_called_unless_they_are_allowed() {
+    let receiver = Receiver::start().await;
+    let cluster = Cluster::on_redis().start().await;
+    let ingest = &cluster.ingests[0];
+    // What its address says is refused when it is set.
+    for url in [receiver.url(), format!("https://127.1:{}/", receiver.port()), "http://example.com/".to_owned()] {
+        let webhook = json!({"url": url, "secret": SECRET});
+        let answer = set(ingest.address(), &json!({"webhooks": {"w": webhook}})).await;
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["errors"][0]["field"]), (422, &json!("webhooks.w.url")), "{problem}");
+    }
+    // Where a name leads is seen when it is called.
+    hook(ingest.address(), &format!("https://localhost:{}/", receiver.port()), &[]).await;
+    say(ingest.address(), &[("deploy", "e".to_owned())]).await;
+    has_result(ingest, "address").await;
+    assert!(receiver.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed() {
+    let cluster = calling().start().await;
+    let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
+    let ingest = &cluster.ingests[0];
+    receiver.next([Does::Redirects(elsewhere.url())]);
+    hook(ingest.address(), &receiver.url(), &[]).await;
+    let all = ids(0, 1);
+    say(ingest.address(), &[("deploy", all[0].clone())]).await;
+    receiver.until("the event, and again", |calls| calls.len() == 2).await;
+    has_result(ingest, "redirect").await;
+    assert!(elsewhere.calls().is_empty());
+    assert_eq!(told(&receiver.calls()), all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_is_deleted_calls_nobody() {
+    let cluster = calling().start().await;
+    let receiver = Receiver::start().await;
+    let ingest = cluster.ingests[0].address();
+    hook(ingest, &receiver.url(), &[]).await;
+    let all = ids(0, 2);
+    say(ingest, &[("deploy", all[0].clone())]).await;
+    receiver.until("the event", |calls| told(calls) == all[..1]).await;
+    let gone = tidings_tests::http::delete(ingest, &format!("/v1/projects/{PROJECT}")).await.expect("an answer");
+    assert_eq!(gone.status, 200, "{}", gone.text());
+    let shown = set(ingest, &json!({})).await.json();
+    assert_eq!(shown["settings"].get("webhooks"), None);
+    // Its courier ends with the settings.
+    let metric = "tidings_webhooks_open";
+    tidings_tests::wait::eventually(metric, async || (cluster.ingests[0].metric(metric).await < 1.0).then_some(()))
+        .await;
+    say(ingest, &[("deploy", all[1].clone())]).await;
+    assert!(!told(&receiver.calls()).contains(&all[1]));
+}
