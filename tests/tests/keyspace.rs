@@ -356,13 +356,13 @@ async fn check_inbox(client: &Client, broker: &RedisBroker) {
     };
     let inboxes = broker.inboxes();
     inboxes.take(project(), take).await.expect("an answer");
-    let owned = Owned { session: "s".into(), agent: "a".into(), runner: Some("r".into()) };
+    let owned = Owned { session: "s".into(), agent: "a".into(), runner: Some("r".into()), weak: false };
     inboxes.own(project(), vec![owned]).await.expect("an answer");
     let (capability, session, agent) = ("chat".into(), String::new(), String::new());
     let kind = ItemKind::Command { capability, session, agent, urgent: false, notice: false };
     let (asker, body) = ("alice".into(), Bytes::from_static(b"{}"));
-    let put = Put { id: "c-1".into(), asker, kind, deadline_ms: 60_000, open_max: 10, body };
-    assert_eq!(inboxes.put(project(), put).await, Ok(PutAnswer::Queued));
+    let put = Put { id: "c-1".into(), asker, kind, deadline_ms: 60_000, open_max: 10, body, life: None };
+    assert_eq!(inboxes.put(project(), put).await.map(|placed| placed.answer), Ok(PutAnswer::Queued));
 
     // Items and runners are no text.
     let fields: BTreeMap<String, Bytes> = client.hgetall(key("inbox")).await.expect("a hash");
@@ -371,7 +371,7 @@ async fn check_inbox(client: &Client, broker: &RedisBroker) {
     let text = |name: &str| String::from_utf8_lossy(&fields[name]).into_owned();
     assert_eq!([text("b:c-1"), text("n:chat"), text("o:s\0a")], ["{}", "1", "0000000000000002r"]);
     let books: Vec<u64> = text(".").split(' ').map(|word| word.parse().expect("a number")).collect();
-    let [1, 2, 2, 1, 1, 1, deadline_ms, used_ms, entered_ms, 1] = books[..] else { panic!("{books:?}") };
+    let [1, 2, 2, 1, 1, 1, deadline_ms, used_ms, entered_ms, 1, 0] = books[..] else { panic!("{books:?}") };
     assert!(used_ms <= entered_ms && entered_ms < deadline_ms);
     let range = CustomCommand::new_static("ZRANGE", None, false);
     let order: Vec<String> =

@@ -85,7 +85,9 @@ impl<'a> Unverified<'a> {
 
 fn part<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Reason> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Reason::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| Reason::Malformed)
+    // All of it is UTF-8 (RFC 7519), also what is not looked at.
+    let json = std::str::from_utf8(&bytes).map_err(|_| Reason::Malformed)?;
+    serde_json::from_str(json).map_err(|_| Reason::Malformed)
 }
 
 /// What claims are judged by.

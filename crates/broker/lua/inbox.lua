@@ -18,6 +18,8 @@
 
 local inbox, order, guards = KEYS[1], KEYS[2], KEYS[3]
 local KEPT_MS, SWEPT_MAX = tonumber(ARGV[6]), tonumber(ARGV[7])
+-- With more words than these a wake-up is for everybody.
+local WORDS_MAX = 100
 
 if server() ~= 'master' then return redis.error_reply('READONLY this node is not the primary') end
 local split = torn(ARGV[3], inbox, order) or torn(ARGV[3], guards, KEYS[4])
@@ -25,12 +27,16 @@ if split then return split end
 local now = clock(ARGV[2])
 
 -- Puts and owners so far, how many there are of each, the last deadline ever put, when it was last used (about), when the
--- index had the project last, and commands that somebody waits for.
-local BOOKS = { 'puts', 'heard', 'owned', 'runners', 'open', 'waiting', 'horizon', 'used', 'entered', 'asked' }
-local books, books_before, is_there, wakes = {}, {}, false, false
+-- index had the project last, commands that somebody waits for, and which life of the project this is.
+local BOOKS = { 'puts', 'heard', 'owned', 'runners', 'open', 'waiting', 'horizon', 'used', 'entered', 'asked', 'life' }
+local books, books_before, is_there, words = {}, {}, false, {}
 
 local function pad(number)
   return string.format('%016.0f', number)
+end
+-- Wakes who waits for this (src/inbox/waking.rs).
+local function wake(word)
+  words[#words + 1] = word
 end
 -- Behind the first write nothing may raise; what cannot be written under a full memory was let in by that first one.
 local function add(member)
@@ -74,7 +80,7 @@ local function open(makes, fails)
   if makes then is_there = add('.') or true end
 end
 
--- Keeps the books, and wakes who watches. It was used, or somebody only looked after it.
+-- Keeps the books, and wakes who waits. It was used, or somebody only looked after it.
 local function close(uses)
   if is_there then
     local used, values, changed = books.used, {}, false
@@ -92,14 +98,16 @@ local function close(uses)
       redis.pcall('PEXPIRE', order, left)
     end
   end
-  if wakes then redis.pcall(ARGV[5], ARGV[4], '') end
+  if #words > 0 then redis.pcall(ARGV[5], ARGV[4], #words <= WORDS_MAX and table.concat(words, '\n') or '') end
 end
 
--- Whether it holds nothing; then it may go.
+-- Whether it holds nothing; then it may go. That the project was deleted is remembered for as long as an inbox is kept.
 local function is_idle()
   return books.open == 0 and books.runners == 0 and books.owned == 0
 end
 local function vanish()
+  books.entered = 0
+  if books.life > 0 then return end
   redis.pcall('UNLINK', inbox, order)
   is_there = false
 end
@@ -147,13 +155,14 @@ local function join_queue(id, item)
   local place = place_of(id, item)
   if place and not item.past and add(place) then
     books.waiting = books.waiting + 1
-    wakes = true
+    wake(item.bound ~= '' and 'r' .. item.bound or 'c' .. item.capability)
   end
 end
 -- It is in nobody's hand any more.
 local function take_away(id, item)
   if item.runner then
     remove('h\0' .. item.runner .. '\0' .. id)
+    wake('h' .. item.runner)
     if item.till then remove('l\0' .. pad(item.till) .. '\0' .. id) end
     item.runner, item.till = nil, nil
   end

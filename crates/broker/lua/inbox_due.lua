@@ -62,8 +62,9 @@ end
 if next_ms < 0 and (books.open > 0 or #members('x\0', 1) > 0) then next_ms = 1000 end
 if more or sessions_max == 0 then next_ms = 0 end
 local runners = redis.call('ZLEXCOUNT', order, '[e\0' .. pad(now + 1), '(e\0\255')
+local holds = is_there and not is_idle()
 if is_idle() then vanish() end
 close(false)
 return {
-  is_there and 1 or 0, int(books.open), int(books.waiting), int(runners), int(next_ms), expired, lost, lapsed,
+  holds and 1 or 0, int(books.open), int(books.waiting), int(runners), int(next_ms), expired, lost, lapsed,
 }

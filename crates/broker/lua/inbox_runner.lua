@@ -2,7 +2,8 @@
 --
 -- ARGV  8 leave, then runner, subject
 --         forget, most agents of a runner at once; then runner, until, count of sessions, sessions of each
---         own, most that are known, most agents of a session at once; then session, agent, runner (or '': nobody) of each
+--         own, most that are known, most agents of a session at once; then session, agent, runner (or '': nobody), weak (1
+--         or 0) of each
 --         entered: the index has the project
 --
 -- Answers: 1
@@ -10,6 +11,9 @@
 local op = ARGV[8]
 
 if op == 'own' then
+  local claims_only = #ARGV > 10
+  for i = 14, #ARGV, 4 do claims_only = claims_only and ARGV[i] == '1' end
+  if claims_only and redis.call('EXISTS', inbox) == 0 then return 1 end
   open(true, true)
   local owned_max, agents_max = tonumber(ARGV[9]), int(tonumber(ARGV[10]))
   local function own(session, agent, runner)
@@ -27,9 +31,20 @@ if op == 'own' then
       disown(whose, which)
     end
   end
-  for i = 11, #ARGV, 3 do
+  local function is_free(session, agent, runner)
+    local held = redis.call('HGET', inbox, 'o:' .. session .. '\0' .. agent)
+    return not held or string.sub(held, 17) == runner
+  end
+  -- A weak claim takes nothing that is another's, and only for a runner that is there.
+  local function stands(session, agent, runner)
+    local known = load('r:' .. runner)
+    return known and now < known.till and is_free(session, agent, runner) and is_free(session, '', runner)
+  end
+  for i = 11, #ARGV, 4 do
     local session, agent, runner = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    if runner ~= '' then
+    if runner ~= '' and ARGV[i + 3] == '1' and not stands(session, agent, runner) then
+      -- Nothing changes.
+    elseif runner ~= '' then
       if session ~= '' and agent ~= '' then own(session, '', runner) end
       own(session, agent, runner)
     elseif agent ~= '' then

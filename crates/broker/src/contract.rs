@@ -13,6 +13,7 @@ mod fleet;
 mod fold;
 mod forks;
 mod guards;
+mod hooks;
 mod inbox;
 mod live;
 mod presence;
@@ -43,7 +44,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     let ways = [append::CASES, producers::CASES, forks::CASES, deletion::CASES];
     let all = ways.into_iter().chain([read::CASES, live::CASES, fold::CASES, quota::CASES, registry::CASES]);
     let all = all.chain([fleet::CASES, presence::CASES, guards::CASES, inbox::CASES, bookmarks::CASES]);
-    let all = all.chain([slips::CASES]);
+    let all = all.chain([slips::CASES, hooks::CASES]);
     all.flatten()
 }
 

@@ -12,6 +12,7 @@ pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod fleet;
+pub mod hooks;
 pub mod inbox;
 pub mod index;
 pub mod limits;
@@ -36,6 +37,7 @@ use tidings_protocol::project::Project;
 
 use bookmark::Bookmarks;
 use fleet::Fleet;
+use hooks::Hooks;
 use inbox::Inboxes;
 use presence::Presences;
 use quota::Quotas;
@@ -132,6 +134,11 @@ pub trait Index: Send + Sync + 'static {
     /// What sessions are that no service keeps. Unless it is overridden: a store that is always away for it.
     fn slips(&self) -> Arc<dyn Slips> {
         Arc::new(slip::NoSlips)
+    }
+
+    /// What webhooks need. Unless it is overridden: a store that is always away for it.
+    fn hooks(&self) -> Arc<dyn Hooks> {
+        Arc::new(hooks::NoHooks)
     }
 
     /// What viewers ask of runners. Unless it is overridden: a store that is always away for it.
@@ -261,7 +268,7 @@ pub struct AppendBatch {
 pub struct GuardStep {
     /// Index in the batch.
     pub index: u32,
-    /// What it answers; without control characters, at most 160 bytes.
+    /// What it answers; without control characters, at most [`limits::GUARD_KEY_BYTES_MAX`] bytes.
     pub key: String,
     /// Until when the key is remembered, by the store's clock, in milliseconds since the Unix epoch; at most
     /// [`limits::GUARD_MS_MAX`] from now count.

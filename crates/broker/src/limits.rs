@@ -67,5 +67,8 @@ pub const GUARDS_MAX: u64 = 50_000;
 /// See [`GUARDS_MAX`].
 pub const FINAL_GUARDS: u64 = 10;
 
+/// Longest key of a guard, in bytes: a class, a digest, and a name of its own.
+pub const GUARD_KEY_BYTES_MAX: usize = 192;
+
 /// Longest note of a guard, in bytes.
 pub const GUARD_NOTE_BYTES_MAX: usize = 512;

@@ -7,6 +7,7 @@ mod append;
 mod bookmarks;
 mod data;
 mod fleet;
+mod hooks;
 mod ids;
 mod inbox;
 mod presence;
@@ -46,6 +47,7 @@ struct Store {
     leases: Mutex<HashMap<u16, (String, u64)>>,
     inboxes: inbox::InboxBooks,
     fleet: fleet::FleetBooks,
+    hooks: hooks::HookBooks,
     bookmarks: bookmarks::BookmarkBooks,
     slips: slips::SlipBooks,
     presence: presence::PresenceBooks,
@@ -98,6 +100,7 @@ impl MemoryBroker {
             leases: Mutex::default(),
             inboxes: inbox::InboxBooks::default(),
             fleet: fleet::FleetBooks::default(),
+            hooks: hooks::HookBooks::default(),
             bookmarks: bookmarks::BookmarkBooks::default(),
             slips: slips::SlipBooks::default(),
             presence: presence::PresenceBooks::default(),
@@ -123,6 +126,7 @@ impl MemoryBroker {
             self.0.leases.lock().clear();
             self.0.inboxes.clear();
             self.0.fleet.clear();
+            self.0.hooks.clear();
             self.0.bookmarks.clear();
             self.0.slips.clear();
             self.0.presence.clear();
@@ -323,6 +327,10 @@ impl Index for MemoryBroker {
     }
 
     fn fleet(&self) -> Arc<dyn crate::fleet::Fleet> {
+        Arc::new(self.clone())
+    }
+
+    fn hooks(&self) -> Arc<dyn crate::hooks::Hooks> {
         Arc::new(self.clone())
     }
 

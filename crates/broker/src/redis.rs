@@ -10,6 +10,7 @@ mod cluster;
 mod errors;
 mod fleet;
 mod history;
+mod hooks;
 mod inbox;
 mod keys;
 mod link;
@@ -396,6 +397,10 @@ impl Index for RedisBroker {
     }
 
     fn fleet(&self) -> Arc<dyn crate::fleet::Fleet> {
+        Arc::new(self.clone())
+    }
+
+    fn hooks(&self) -> Arc<dyn crate::hooks::Hooks> {
         Arc::new(self.clone())
     }
 

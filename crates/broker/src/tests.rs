@@ -2,6 +2,7 @@
 
 mod cluster;
 mod differential;
+mod guards;
 mod inbox;
 mod links;
 mod metrics;

@@ -1,10 +1,14 @@
 //! Approvals: questions of runners that one answer settles. The first decision is an event with a guard; its note tells what
 //! stands to whoever comes later.
 
+mod question;
+
 use serde::Deserialize;
+use serde_json::Value;
 use tidings_broker::inbox::{ItemKind, Put};
 use tidings_broker::limits::GUARD_NOTE_BYTES_MAX;
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::effects::cut_text;
 use tidings_protocol::limits::NAME_BYTES_MAX;
 use tidings_protocol::timestamp::parse_rfc3339;
 use tidings_protocol::wire;
@@ -12,7 +16,10 @@ use tidings_protocol::wire;
 use crate::command::{Command, check_name, check_path};
 use crate::json::{Members, escaped, string};
 use crate::made::Made;
+use crate::sessions::Approval;
 use crate::{DECISION_KEPT_MS, OWN_PREFIX, Refusal, digest, unix_ms};
+
+pub use question::Question;
 
 /// Longest decision, in bytes of JSON: it is told to whoever comes later.
 pub const DECISION_BYTES_MAX: usize = 200;
@@ -25,6 +32,9 @@ pub const EXPIRED: &str = "\"expired\"";
 
 /// How the reason follows the other members of a note.
 const REASON: &str = ",\"reason\":";
+
+/// How much of the options is told to who chose none of them, in bytes.
+const OPTIONS_TOLD_BYTES_MAX: usize = 512;
 
 /// Where an envelope has its data, its last member.
 const DATA: &str = ",\"data\":";
@@ -134,6 +144,29 @@ impl Answer {
         Ok(Answer { approval_id, decision, reason })
     }
 
+    /// Whether the decision is one of the options. Of an option that is an object its `id` is meant as well; where there are
+    /// none, or state holds not all of them, any text will do.
+    ///
+    /// # Errors
+    /// It is not; which there are.
+    pub(crate) fn check(&self, approval: &Approval) -> Result<(), Refusal> {
+        let decision: Option<Value> = serde_json::from_str(&self.decision).ok();
+        let means = |said: &Value, option: &Value| said == option || option.get("id") == Some(said);
+        let is_one = |option: &Value| decision.as_ref().is_some_and(|said| means(said, option));
+        let is_any = approval.options.is_empty() || approval.options_cut;
+        if approval.options.iter().any(is_one) || (is_any && matches!(decision, Some(Value::String(_)))) {
+            return Ok(());
+        }
+        let expected = if approval.options.is_empty() {
+            "expected a string".to_owned()
+        } else {
+            let word = |option: &Value| option.get("id").unwrap_or(option).to_string();
+            let words = approval.options.iter().map(word).collect::<Vec<_>>().join(", ");
+            format!("expected one of {}", cut_text(&words, OPTIONS_TOLD_BYTES_MAX))
+        };
+        Err(Refusal::of_field(ErrorCode::InvalidField, "data.decision", &expected))
+    }
+
     /// `approval.resolved`, brought by this command.
     pub(crate) fn resolved(&self, command: &str, session: &str, by: &str) -> wire::Event {
         let more = self.reason.as_deref().map(|reason| format!("\"reason\":{reason},")).unwrap_or_default();
@@ -211,6 +244,7 @@ pub fn alarm(event: &wire::Event) -> Option<Put> {
         deadline_ms: deadline_ms.saturating_sub(unix_ms()),
         open_max: ALARMS_MAX,
         body: body.into(),
+        life: None,
     })
 }
 
@@ -243,6 +277,7 @@ fn data_of<T>(event: &wire::Event, read: impl FnOnce(&Members<'_>) -> Option<T>)
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tidings_broker::limits::GUARD_KEY_BYTES_MAX;
     use tidings_protocol::timestamp::rfc3339;
 
     use super::*;
@@ -285,6 +320,21 @@ mod tests {
         assert!((GUARD_NOTE_BYTES_MAX - 4..=GUARD_NOTE_BYTES_MAX).contains(&note.len()), "{}", note.len());
         assert!(Decision::of_note(&note).reason.is_some_and(|reason| reason.starts_with("ä\n\"")));
         assert_eq!((guard.key, event.session.as_str(), event.effects.len()), (guard_key("s", "a"), "s", 1));
+    }
+
+    #[test]
+    fn keys_and_notes_of_guards_are_within_their_limits() {
+        let longest = "\"".repeat(NAME_BYTES_MAX);
+        let keys = [guard_key(&longest, &longest), tidings_broker::inbox::guard_of(&longest)];
+        assert!(keys.iter().all(|key| key.len() <= GUARD_KEY_BYTES_MAX), "{keys:?}");
+        let told = crate::told::Told::of(&Command::new("run"), &longest, &crate::asker::Asker::viewer("ä"), 0);
+        let mut event = crate::made::completed(&told, "1");
+        event.id.clone_from(&longest);
+        let mut events = vec![event];
+        crate::splice::address(&mut events, &told, false).expect("one final answer");
+        let guard = events.remove(0).guard.expect("it is final");
+        assert!(guard.note.len() <= GUARD_NOTE_BYTES_MAX, "{}", guard.note);
+        assert!(crate::splice::is_same(&guard.note, &longest) && crate::made::is_of(&guard.note, "ä"));
     }
 
     #[test]

@@ -122,10 +122,9 @@ impl Command {
     /// Reads and checks a command. Null is as good as absent.
     ///
     /// # Errors
-    /// `malformed_json` for what is no JSON object, else the first fault, with its field.
+    /// `malformed_json` for what is no JSON, `invalid_field` for JSON that is no object, else the first fault, with its field.
     pub fn parse(json: &str) -> Result<Command, Refusal> {
-        let members: Members<'_> = serde_json::from_str(json)
-            .map_err(|error| Refusal::new(ErrorCode::MalformedJson, echo::parse_error(&error)))?;
+        let members: Members<'_> = serde_json::from_str(json).map_err(|error| fault_of(&error))?;
         for (at, (name, _)) in members.0.iter().enumerate() {
             if !FIELDS.contains(&name.as_ref()) {
                 let field = echo::text(name);
@@ -243,6 +242,14 @@ pub(crate) fn check_path(field: &str, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What is wrong with a text that is no object of members.
+fn fault_of(error: &serde_json::Error) -> Refusal {
+    if error.is_data() {
+        return Refusal::new(ErrorCode::InvalidField, "a command is a JSON object");
+    }
+    Refusal::new(ErrorCode::MalformedJson, echo::parse_error(error))
+}
+
 /// A name is not empty, not too long, and has no control characters.
 pub(crate) fn check_name(field: &str, name: Option<&str>, bytes_max: usize) -> Result<(), Refusal> {
     let Some(name) = name else { return Ok(()) };
@@ -283,7 +290,8 @@ mod tests {
         };
         let long = "x".repeat(129);
         let (invalid, limit) = (ErrorCode::InvalidField, Some(128));
-        check("[]", ErrorCode::MalformedJson, None, None);
+        check("[]", invalid, None, None);
+        check("7", invalid, None, None);
         check("{\"type\":\"a\"", ErrorCode::MalformedJson, None, None);
         check("{}", ErrorCode::MissingField, Some("type"), None);
         check(r#"{"type":null}"#, ErrorCode::MissingField, Some("type"), None);

@@ -6,22 +6,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tidings_broker::inbox::waking::Word;
 use tidings_broker::inbox::{Guarded, Here, Inboxes, LeaseAct, LeaseAnswer, LeaseStep, Leased, Take, guard_of};
-use tidings_broker::{Sink, Subscription};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::project::Project;
 use tidings_protocol::timestamp::parse_rfc3339;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::line::{Lines, Place};
 use crate::metrics::WorkMetrics;
 use crate::owners::Owners;
 use crate::told::{self, Told};
 use crate::{Refusal, unix_ms};
 
-/// Who waits looks again after this time, whatever it is told: leases run out without a word.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Who waits for commands looks again after this time, whatever it is told: a wake-up may be lost, and what it gave back it
+/// gets again without a word. Of leases that run out whoever looks after the inbox tells.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The same of who waits for a decision: one without a deadline is told of by nobody.
+const LOOK_AT_GUARD_EVERY: Duration = Duration::from_secs(1);
 
 /// Commands of which is remembered what was asked.
 const REMEMBERED_MAX: usize = 4_096;
@@ -32,6 +36,7 @@ pub struct Counter(Arc<Inner>);
 
 struct Inner {
     inboxes: Arc<dyn Inboxes>,
+    lines: Lines,
     owners: Owners,
     remembered: Mutex<Remembered>,
     metrics: WorkMetrics,
@@ -103,7 +108,8 @@ impl Counter {
     /// A counter over the inboxes of `owners`.
     pub fn new(owners: Owners, metrics: WorkMetrics) -> Counter {
         let inboxes = owners.inboxes().clone();
-        Counter(Arc::new(Inner { inboxes, owners, remembered: Mutex::default(), metrics }))
+        let lines = Lines::new(inboxes.clone());
+        Counter(Arc::new(Inner { inboxes, lines, owners, remembered: Mutex::default(), metrics }))
     }
 
     /// Says that a runner is there, and hands it what waits; waits for something until `until`, or `stop`.
@@ -120,9 +126,13 @@ impl Counter {
         until: Instant,
         stop: &CancellationToken,
     ) -> Result<Handed, Refusal> {
-        let wants = take.max > 0;
-        let mut bell = None;
+        let waits = take.max > 0 && Instant::now() < until;
+        let mut place = if waits { Some(self.0.lines.join(project).await?) } else { None };
+        let mut is_full = false;
         loop {
+            if let Some(place) = &mut place {
+                place.stand(&wants(&take, is_full));
+            }
             let here = self.0.inboxes.take(project.clone(), take.clone()).await?;
             let (commands, in_hand) = match here {
                 Here::Taken { commands, in_hand } => {
@@ -136,15 +146,20 @@ impl Counter {
                 }
                 Here::Full => return Err(Refusal::new(ErrorCode::Busy, "as many runners are there as may be")),
             };
-            let now = Instant::now();
-            if !commands.is_empty() || now >= until || !wants || stop.is_cancelled() {
-                return Ok(self.handed(project, &take, commands, in_hand).await);
+            let was_full = std::mem::replace(&mut is_full, in_hand >= take.in_hand_max);
+            if let Some(place) = &mut place {
+                if is_full { place.pass_on(&wants(&take, is_full)) } else { place.looked() }
             }
-            let Some((rings, _)) = &bell else {
-                bell = Some(self.watch(project).await?);
-                continue;
+            let now = Instant::now();
+            let over = !commands.is_empty() || now >= until || stop.is_cancelled();
+            let Some(place) = place.as_ref().filter(|_| !over) else {
+                return Ok(self.handed(project, &take, commands, in_hand).await);
             };
-            wait(rings, until.min(now + LOOK_EVERY), stop).await;
+            if is_full && !was_full {
+                // What left its hands before it stood in line for that was told to nobody.
+                continue;
+            }
+            place.woken(until.min(now + LOOK_EVERY), stop).await;
         }
     }
 
@@ -257,27 +272,22 @@ impl Counter {
         until: Instant,
         stop: &CancellationToken,
     ) -> Result<Option<Guarded>, Refusal> {
-        let mut bell = None;
+        let mut place: Option<Place> = None;
         loop {
+            if let Some(place) = &mut place {
+                place.stand(&[Word::Guard(key)]);
+            }
             let guarded = self.0.inboxes.guard(project.clone(), key.to_owned()).await?;
             let now = Instant::now();
             if guarded.is_some() || now >= until || stop.is_cancelled() {
                 return Ok(guarded);
             }
-            let Some((rings, _)) = &bell else {
-                bell = Some(self.watch(project).await?);
-                continue;
-            };
-            wait(rings, until.min(now + LOOK_EVERY), stop).await;
+            match &place {
+                // It was decided already, as often as not.
+                None => place = Some(self.0.lines.join(project).await?),
+                Some(place) => place.woken(until.min(now + LOOK_AT_GUARD_EVERY), stop).await,
+            }
         }
-    }
-
-    /// A bell that rings when something may have changed.
-    async fn watch(&self, project: &Project) -> Result<(Arc<Notify>, Subscription), Refusal> {
-        // Whoever is told before it listens finds the permit that was kept.
-        let rings = Arc::new(Notify::new());
-        let watching = self.0.inboxes.watch(project.clone(), Arc::new(Bell(rings.clone()))).await?;
-        Ok((rings, watching))
     }
 
     /// What it counts.
@@ -308,23 +318,11 @@ impl Counter {
     }
 }
 
-async fn wait(rings: &Notify, until: Instant, stop: &CancellationToken) {
-    tokio::select! {
-        () = rings.notified() => {}
-        () = tokio::time::sleep_until(until) => {}
-        () = stop.cancelled() => {}
+/// What concerns a runner that waits; with full hands it can take nothing but what is for it alone.
+fn wants(take: &Take, is_full: bool) -> Vec<Word<'_>> {
+    let (own, hand) = (Word::Runner(&take.runner), Word::Hand(&take.runner));
+    if is_full {
+        return vec![own, hand];
     }
-}
-
-/// Wakes who waits.
-struct Bell(Arc<Notify>);
-
-impl Sink for Bell {
-    fn message(&self, _: Bytes) {
-        self.0.notify_one();
-    }
-
-    fn lost(&self) {
-        self.0.notify_one();
-    }
+    take.capabilities.iter().map(|name| Word::Capability(name)).chain([own]).collect()
 }

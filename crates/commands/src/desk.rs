@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidings_broker::inbox::{Inboxes, ItemKind, Put, PutAnswer, Standing};
+use tidings_broker::inbox::{Inboxes, ItemKind, Placed, Put, PutAnswer, Standing};
 use tidings_broker::{CallError, NothingWhy};
 use tidings_log::writer::{Options, Outcome, Writers};
 use tidings_protocol::codes::ErrorCode;
@@ -91,6 +91,18 @@ pub struct Asked {
     pub id: String,
     /// How it stands.
     pub status: Status,
+    /// It is a cancellation, and was of somebody else's command.
+    #[serde(skip)]
+    pub overruled: Option<Overruled>,
+}
+
+/// An administrator cancelled what somebody else asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overruled {
+    /// Who had asked; none: it was answered already, and only that it was not he is known.
+    pub asker: Option<String>,
+    /// Whether it is cancelled by this; false: it was answered before.
+    pub stood: bool,
 }
 
 /// How a command stands.
@@ -133,14 +145,16 @@ struct Ask {
     command: Command,
     told: Told,
     deadline_ms: u64,
+    /// Who asks may cancel what others asked.
+    is_admin: bool,
 }
 
 impl Ask {
     fn item(&self, kind: ItemKind, open_max: u32) -> Put {
-        let Ask { command, told, deadline_ms } = self;
+        let Ask { command, told, deadline_ms, .. } = self;
         let body = told.body(command.capability(), command.data.as_deref());
         let (id, asker) = (told.id.clone(), told.by.clone());
-        Put { id, asker, kind, deadline_ms: *deadline_ms, open_max, body }
+        Put { id, asker, kind, deadline_ms: *deadline_ms, open_max, body, life: None }
     }
 
     fn for_runners(&self) -> ItemKind {
@@ -223,7 +237,7 @@ impl Inner {
         let asker = Asker { reply_to: asker.reply_to.clone().filter(|_| !everyone), ..asker.clone() };
         let told = Told::of(&command, &id, &asker, unix_ms());
         let deadline_ms = command.deadline_ms.unwrap_or(self.settings.deadline_ms);
-        let ask = Ask { command, told, deadline_ms };
+        let ask = Ask { command, told, deadline_ms, is_admin: asker.is_admin };
         match class {
             Class::Approval => {
                 let (this, project) = (self.clone(), project.clone());
@@ -257,28 +271,28 @@ impl Inner {
             self.say(project, &ask, &put, &text).await?;
         }
         let due_at = Instant::now() + Duration::from_millis(ask.deadline_ms);
-        let standing = match self.put(project, put.clone()).await {
-            Ok(PutAnswer::Queued) => None,
-            Ok(PutAnswer::Known(standing)) => Some(standing),
-            Ok(refused) => return Err(refusal(&refused, ask.command.capability())),
-            Err(error) => {
-                let mut refusal = Refusal::from(error);
-                refusal.detail = format!("{}; its id is {id}", refusal.detail);
-                return Err(refusal);
-            }
+        let Placed { answer, life } = self.put(project, put.clone()).await.map_err(|error| {
+            let mut refusal = Refusal::from(error);
+            refusal.detail = format!("{}; its id is {id}", refusal.detail);
+            refusal
+        })?;
+        let standing = match answer {
+            PutAnswer::Queued => None,
+            PutAnswer::Known(standing) => Some(standing),
+            refused => return Err(refusal(&refused, ask.command.capability())),
         };
         let status = standing.as_ref().map_or(Status::Queued, Status::of);
         if status != Status::Answered {
-            place.keep(Kept { put, told: ask.told, due_at });
+            place.keep(Kept { put: Put { life: Some(life), ..put }, told: ask.told, due_at });
         }
-        Ok((Asked { id, status }, standing.is_some()))
+        Ok((Asked { id, status, overruled: None }, standing.is_some()))
     }
 
     /// Writes down what a person says before a runner hears it, so that no answer stands before it. Not if it is clear already
     /// that nobody will hear it.
     async fn say(&self, project: &Project, ask: &Ask, put: &Put, text: &str) -> Result<(), Refusal> {
-        match self.put(project, Put { open_max: 0, ..put.clone() }).await? {
-            refused @ (PutAnswer::NoRunner | PutAnswer::Conflict) => {
+        match self.put(project, Put { open_max: 0, ..put.clone() }).await?.answer {
+            refused @ (PutAnswer::NoRunner | PutAnswer::Conflict | PutAnswer::Deleted) => {
                 return Err(refusal(&refused, ask.command.capability()));
             }
             // It was written down before it was put.
@@ -295,7 +309,7 @@ impl Inner {
     }
 
     /// Puts an item; again when it is not known whether it was. An id that was another asker's until it was answered is his.
-    async fn put(&self, project: &Project, put: Put) -> Result<PutAnswer, CallError> {
+    async fn put(&self, project: &Project, put: Put) -> Result<Placed, CallError> {
         let mut tries = 1;
         loop {
             match self.inboxes.put(project.clone(), put.clone()).await {
@@ -303,10 +317,12 @@ impl Inner {
                     tries += 1;
                     tokio::time::sleep(TRY_PAUSE).await;
                 }
-                Ok(PutAnswer::Known(Standing::Answered(first))) if !made::is_of(&first.note, &put.asker) => {
-                    return Ok(PutAnswer::Conflict);
+                Ok(Placed { answer: PutAnswer::Known(Standing::Answered(first)), life })
+                    if !made::is_of(&first.note, &put.asker) =>
+                {
+                    return Ok(Placed { answer: PutAnswer::Conflict, life });
                 }
-                answer => return answer,
+                placed => return placed,
             }
         }
     }
@@ -341,6 +357,7 @@ impl Inner {
             deadline_ms: NOTICE_MS,
             open_max: NOTICES_MAX,
             body: told.body(NOBODY, data),
+            life: None,
         };
         if let Err(error) = self.put(project, put).await {
             tracing::debug!(%project, %error, "a runner was not told");
@@ -363,6 +380,7 @@ fn refusal(answer: &PutAnswer, capability: &str) -> Refusal {
         }
         PutAnswer::Full => Refusal::new(ErrorCode::InboxFull, "as many commands are open in the project as may be"),
         PutAnswer::Conflict => Refusal::new(ErrorCode::CommandConflict, "the id is another asker's command"),
+        PutAnswer::Deleted => Refusal::new(ErrorCode::CommandGone, "the project was deleted"),
         PutAnswer::Queued | PutAnswer::Known(_) => Refusal::new(ErrorCode::Internal, "it was put"),
     }
 }

@@ -13,10 +13,12 @@ pub mod command;
 pub mod counter;
 pub mod desk;
 mod json;
+mod line;
 mod made;
 pub mod metrics;
 pub mod owners;
 mod refusal;
+mod sessions;
 pub mod splice;
 pub mod sweeper;
 #[cfg(test)]

@@ -2,12 +2,17 @@
 //!
 //! Nobody waits for it: what is noted goes through a bounded queue, and what does not fit is noted the next time. A session's
 //! runner is noted when it changes, and else now and then; events without a runner cost a look at their envelope.
+//!
+//! Who publishes in his own name holds the session. Weaker is what says less of who holds it: an answer to a command, which
+//! any runner of the capability may give, and an event that names no runner, and stands in its credential's name. They
+//! take what nobody holds.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memmem;
 use parking_lot::Mutex;
 use tidings_broker::inbox::{Inboxes, Owned};
 use tidings_protocol::project::Project;
@@ -31,10 +36,10 @@ const QUEUE: usize = 4_096;
 const BATCH: usize = 512;
 
 /// Where an envelope ends.
-const DATA: &str = ",\"data\":";
+const DATA: &[u8] = b",\"data\":";
 
 /// Where it names its runner.
-const RUNNER: &str = ",\"runner\":";
+const RUNNER: &[u8] = b",\"runner\":";
 
 /// For how long it is known that a session ended: what comes late tells nothing of who works for it.
 const ENDED_KEPT: Duration = Duration::from_mins(10);
@@ -50,8 +55,22 @@ pub(crate) fn session_of_runner(runner: &str) -> String {
     format!("{OWN_PREFIX}r:{}", digest(runner))
 }
 
-/// By project, session and agent: the runner, and when it was noted.
-type Remembered = HashMap<(Project, String, String), (String, Instant), foldhash::fast::RandomState>;
+/// By project, session and agent.
+type Remembered = HashMap<(Project, String, String), Noted, foldhash::fast::RandomState>;
+
+/// What was noted.
+struct Noted {
+    runner: String,
+    weak: bool,
+    at: Instant,
+}
+
+impl Noted {
+    /// Whether it need not be noted that this runner publishes: it was a moment ago, or somebody's stronger word was.
+    fn covers(&self, runner: &str, weak: bool, now: Instant) -> bool {
+        now - self.at < AGAIN_AFTER && (weak || (!self.weak && self.runner == runner))
+    }
+}
 
 /// Sessions that ended, and when: by project, so that the many others are found out without a copy of their name.
 #[derive(Default)]
@@ -116,10 +135,20 @@ impl Owners {
         (Owners(Arc::new(inner)), Notes { inboxes, queue: receiver })
     }
 
-    /// Notes who publishes these events. Never waits.
-    pub fn note(&self, project: &Project, events: &[wire::Event]) {
+    /// Notes who publishes these events. Those of `default_runner` named none. Never waits.
+    pub fn note(&self, project: &Project, events: &[wire::Event], default_runner: Option<&str>) {
+        self.learn(project, events, |_, runner| default_runner == Some(runner));
+    }
+
+    /// Notes who answers a command with these events. It takes over what it begins for everybody to see; what else it
+    /// answers for may be another runner's. Never waits.
+    pub fn note_answers(&self, project: &Project, events: &[wire::Event]) {
+        self.learn(project, events, |event, _| !(BEGINS.contains(&event.r#type.as_str()) && event.to.is_empty()));
+    }
+
+    fn learn(&self, project: &Project, events: &[wire::Event], is_weak: impl Fn(&wire::Event, &str) -> bool) {
         let over = self.over(project, events);
-        let mut seen = HashSet::new();
+        let mut seen: HashMap<(&str, &str), bool, foldhash::fast::RandomState> = HashMap::default();
         // The last one of each tells.
         for (at, event) in events.iter().enumerate().rev() {
             if (event.session.is_empty() && event.agent.is_empty()) || event.session.starts_with(OWN_PREFIX) {
@@ -128,10 +157,18 @@ impl Owners {
             if over.get(event.session.as_str()).is_some_and(|until| at < *until) {
                 continue;
             }
-            let known = seen.contains(&(event.session.as_str(), event.agent.as_str()));
-            let Some(runner) = (!known).then(|| runner_of(event)).flatten() else { continue };
-            seen.insert((event.session.as_str(), event.agent.as_str()));
-            self.owns(project, &event.session, &event.agent, &runner);
+            let name = (event.session.as_str(), event.agent.as_str());
+            let weak_before = seen.get(&name).copied();
+            if weak_before == Some(false) {
+                continue;
+            }
+            let Some(runner) = runner_of(event) else { continue };
+            let weak = is_weak(event, &runner);
+            if weak && weak_before.is_some() {
+                continue;
+            }
+            seen.insert(name, weak);
+            self.owns(project, name, &runner, weak);
         }
     }
 
@@ -141,7 +178,9 @@ impl Owners {
         let mut over = HashMap::new();
         let mut ended = self.0.ended.lock();
         for (at, event) in events.iter().enumerate().filter(|(_, event)| !event.session.is_empty()) {
-            let (kind, session) = (event.r#type.as_str(), event.session.as_str());
+            // What one viewer alone is told neither ends nor begins a session.
+            let kind = if event.to.is_empty() { event.r#type.as_str() } else { "" };
+            let session = event.session.as_str();
             if ENDS.contains(&kind) {
                 ended.insert(project, session);
                 over.insert(session, at + 1);
@@ -157,29 +196,29 @@ impl Owners {
 
     /// Notes that a runner is there, to be told something itself.
     pub(crate) fn note_runner(&self, project: &Project, runner: &str) {
-        self.owns(project, &session_of_runner(runner), "", runner);
+        self.owns(project, (&session_of_runner(runner), ""), runner, false);
     }
 
-    fn owns(&self, project: &Project, session: &str, agent: &str, runner: &str) {
+    fn owns(&self, project: &Project, (session, agent): (&str, &str), runner: &str, weak: bool) {
         let key = (project.clone(), session.to_owned(), agent.to_owned());
         let now = Instant::now();
         {
             let mut remembered = self.0.remembered.lock();
-            if remembered.get(&key).is_some_and(|(known, at)| known == runner && now - *at < AGAIN_AFTER) {
+            if remembered.get(&key).is_some_and(|noted| noted.covers(runner, weak, now)) {
                 return;
             }
             if remembered.len() >= REMEMBERED_MAX {
                 remembered.clear();
             }
-            remembered.insert(key.clone(), (runner.to_owned(), now));
+            remembered.insert(key.clone(), Noted { runner: runner.to_owned(), weak, at: now });
         }
         let (_, session, agent) = key;
-        self.queue(project, Owned { session, agent, runner: Some(runner.to_owned()) });
+        self.queue(project, Owned { session, agent, runner: Some(runner.to_owned()), weak });
     }
 
     fn ended(&self, project: &Project, session: &str) {
         self.0.remembered.lock().remove(&(project.clone(), session.to_owned(), String::new()));
-        self.queue(project, Owned { session: session.to_owned(), agent: String::new(), runner: None });
+        self.queue(project, Owned { session: session.to_owned(), agent: String::new(), runner: None, weak: false });
     }
 
     fn queue(&self, project: &Project, owned: Owned) {
@@ -219,9 +258,8 @@ impl Notes {
 
 /// The runner that an envelope names. Quotes inside its strings are escaped, so what is found is the member.
 fn runner_of(event: &wire::Event) -> Option<Cow<'_, str>> {
-    let json = std::str::from_utf8(&event.json).ok()?;
-    let envelope = &json[..json.find(DATA).unwrap_or(json.len())];
-    let value = &envelope[envelope.find(RUNNER)? + RUNNER.len()..];
+    let envelope = &event.json[..memmem::find(&event.json, DATA).unwrap_or(event.json.len())];
+    let value = std::str::from_utf8(&envelope[memmem::find(envelope, RUNNER)? + RUNNER.len()..]).ok()?;
     let mut texts = serde_json::Deserializer::from_str(value).into_iter::<String>();
     let inside = value.strip_prefix('"')?;
     let end = inside.find(['"', '\\'])?;
@@ -259,7 +297,7 @@ mod tests {
         let demo: Project = "demo".parse().expect("a name");
         let log = |runner| event("log", "s", &format!("{{\"type\":\"log\",\"runner\":\"{runner}\",\"data\":{{}}}}"));
         let mut noted = |events: &[wire::Event]| {
-            owners.note(&demo, events);
+            owners.note(&demo, events, Some("key"));
             std::iter::from_fn(|| notes.queue.try_recv().ok()).map(|(_, owned)| owned.runner).collect::<Vec<_>>()
         };
         let (one, two) = (Some("r1".to_owned()), Some("r2".to_owned()));
@@ -278,5 +316,37 @@ mod tests {
         assert_eq!(noted(&[log("r2")]), [Some("r2".to_owned())], "it is forgotten that it ended");
         let own = event("log", "tidings:r:x", r#"{"type":"log","runner":"eve"}"#);
         assert_eq!(noted(&[own]), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_and_a_credentials_name_are_weak() {
+        let broker = tidings_broker::memory::MemoryBroker::new();
+        let (owners, mut notes) = Owners::new(tidings_broker::Index::inboxes(&broker));
+        let demo: Project = "demo".parse().expect("a name");
+        let by = |kind: &str, runner: &str| {
+            event(kind, "s", &format!("{{\"type\":\"{kind}\",\"runner\":\"{runner}\",\"data\":{{}}}}"))
+        };
+        let mut noted = || {
+            let queued = std::iter::from_fn(|| notes.queue.try_recv().ok());
+            queued.map(|(_, owned)| (owned.runner.unwrap_or_default(), owned.weak)).collect::<Vec<_>>()
+        };
+        let (weak, strong) = (|runner: &str| (runner.to_owned(), true), |runner: &str| (runner.to_owned(), false));
+        owners.note_answers(&demo, &[by("log", "r1"), by("agent.status", "r1")]);
+        assert_eq!(noted(), [weak("r1")]);
+        owners.note_answers(&demo, &[by("log", "r2")]);
+        assert_eq!(noted(), [], "somebody claims it already");
+        owners.note(&demo, &[by("log", "r1"), by("log", "key")], Some("key"));
+        assert_eq!(noted(), [strong("r1")], "its own word is stronger, wherever it stands");
+        owners.note(&demo, &[by("log", "key")], Some("key"));
+        owners.note_answers(&demo, &[by("log", "r2")]);
+        assert_eq!(noted(), [], "it is r1's");
+        owners.note_answers(&demo, &[by("session.started", "r2"), by("command.completed", "r2")]);
+        assert_eq!(noted(), [strong("r2")], "it is begun anew");
+        let to_one = |kind: &str| wire::Event { to: "alice".into(), ..by(kind, "r3") };
+        owners.note_answers(&demo, &[to_one("session.completed"), to_one("session.started")]);
+        assert_eq!(noted(), [], "nobody else hears of it");
+        tokio::time::advance(AGAIN_AFTER).await;
+        owners.note(&demo, &[by("log", "key")], Some("key"));
+        assert_eq!(noted(), [weak("key")]);
     }
 }

@@ -80,9 +80,10 @@ fn filled_data(kind: &str, data: Option<&str>, told: &Told, runner: &str) -> Res
             return Err(invalid("data.by", ErrorCode::Reserved, "only the server says who asked"));
         }
         more.push(format!("\"by\":{}", string(&told.by)));
-        if kind == ACCEPTED {
+        if kind == ACCEPTED || is_final(kind) {
             let known = [("type", &told.kind[..]), ("runner", runner)];
-            let known = known.into_iter().filter(|(name, _)| own.get(name).is_none());
+            let known = known.into_iter().take(if kind == ACCEPTED { 2 } else { 1 });
+            let known = known.filter(|(name, _)| own.get(name).is_none());
             more.extend(known.map(|(name, text)| format!("\"{name}\":{}", string(text))));
         }
     }
@@ -176,6 +177,14 @@ mod tests {
             filled(r#"{"type":"command.accepted","session":null}"#),
             r#"{"type":"command.accepted","data":{"command_id":"c-1","by":"alice","type":"chat","runner":"r"},"session":"s","agent":"a"}"#
         );
+        assert_eq!(
+            filled(r#"{"type":"command.failed","data":{"code":"broke"}}"#),
+            r#"{"type":"command.failed","data":{"code":"broke","command_id":"c-1","by":"alice","type":"chat"},"session":"s","agent":"a"}"#
+        );
+        assert!(
+            filled(r#"{"type":"command.completed","data":{"type":"mine"}}"#).contains(r#"{"type":"mine","command_id"#)
+        );
+        assert!(!filled(r#"{"type":"command.progress"}"#).contains("chat"));
         assert_eq!(filled("[7]"), "[7]");
     }
 
@@ -208,6 +217,6 @@ mod tests {
         let fault = address(&mut events, &told(), false).expect_err("refused");
         assert_eq!((fault.code, fault.errors[0].index), (ErrorCode::InvalidEvent, Some(3)));
         let json: serde_json::Value = serde_json::from_slice(&events[2].json).expect("JSON");
-        assert_eq!(json["data"], json!({"command_id": "c-1", "by": "alice"}));
+        assert_eq!(json["data"], json!({"command_id": "c-1", "by": "alice", "type": "chat"}));
     }
 }

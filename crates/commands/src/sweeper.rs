@@ -4,12 +4,12 @@
 //! Inboxes lie in the shards of the index of projects; whoever holds a shard's lease looks after them. The lease only saves
 //! work: everything that is said has a guard or an id of its own, so two of them say nothing twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_broker::inbox::{Due, DueItem, Inboxes, Lapsed};
-use tidings_broker::{Broker, INDEX_SHARDS, Span};
+use tidings_broker::{Broker, INDEX_SHARDS, ReadError, Span};
 use tidings_log::writer::{Outcome, Writers};
 use tidings_protocol::entry::{Body, Entry};
 use tidings_protocol::project::Project;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approval::Alarmed;
 use crate::metrics::WorkMetrics;
+use crate::sessions::Sessions;
 use crate::told::Told;
 use crate::written::write_all;
 use crate::{OWN_PREFIX, made, made::FailedWhy};
@@ -45,6 +46,9 @@ const FAILED_LOOK: Duration = Duration::from_secs(5);
 
 /// Inboxes that are looked at at once.
 const AT_ONCE: usize = 32;
+
+/// Sessions that are read at once.
+const SESSIONS_AT_ONCE: usize = 16;
 
 /// Bytes of the log in which the last word of a session is looked for.
 const LAST_WORD_BYTES: usize = 512 * 1024;
@@ -250,10 +254,11 @@ impl Looker {
         all
     }
 
-    /// Says which sessions lost their runner, once. False: not all of them, this time.
+    /// Says which sessions that run lost their runner, once. False: not all of them, this time.
     async fn mourn(&self, project: &Project, mut lapsed: Vec<Lapsed>) -> bool {
-        let is_own = |session: &String| session.starts_with(OWN_PREFIX);
-        let sessions = |gone: &Lapsed| gone.sessions.iter().filter(|name| !is_own(name)).cloned().collect::<Vec<_>>();
+        let Ok(running) = self.running(project, &lapsed).await else { return false };
+        let sessions =
+            |gone: &Lapsed| gone.sessions.iter().filter(|name| running.contains(*name)).cloned().collect::<Vec<_>>();
         let mut all = true;
         if lapsed.iter().any(|gone| !sessions(gone).is_empty()) {
             let Ok(page) = self.broker.read(project.clone(), Span::Tail, LAST_WORD_BYTES).await else { return false };
@@ -280,6 +285,20 @@ impl Looker {
             tracing::debug!(%project, %error, "runners that lapsed are not forgotten yet");
         }
         all
+    }
+
+    /// Those of their sessions that run: what was never started, or is over, has nothing to lose. Where that cannot be said
+    /// now, they count as running.
+    async fn running(&self, project: &Project, lapsed: &[Lapsed]) -> Result<HashSet<String>, ReadError> {
+        let names = lapsed.iter().flat_map(|gone| gone.sessions.iter().map(String::as_str));
+        let names: Vec<&str> = names.filter(|session| !session.starts_with(OWN_PREFIX)).collect();
+        let mut running = HashSet::new();
+        for names in names.chunks(SESSIONS_AT_ONCE) {
+            let now = Sessions::read(&*self.broker, project, names).await?;
+            let runs = |name: &&&str| now.as_ref().is_none_or(|now| now.is_running(name));
+            running.extend(names.iter().filter(runs).map(|name| (*name).to_owned()));
+        }
+        Ok(running)
     }
 }
 

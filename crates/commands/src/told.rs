@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_runner_is_told_what_was_asked_byte_for_byte() {
-        let asker = Asker { by: "al\"ice".into(), reply_to: Some("alice".into()) };
+        let asker = Asker { by: "al\"ice".into(), reply_to: Some("alice".into()), is_admin: false };
         let data = r#"{"n":1.00,"big":123456789012345678901234567890}"#;
         let command = Command { session: Some("s".into()), data: Some(data.into()), ..Command::new("session.stop") };
         let told = Told::of(&command, "c-1", &asker, 1_000);

@@ -286,6 +286,9 @@ impl Effects<'_> {
             return self.delete(&["approvals", &approval]);
         }
         let mut value = self.digest(&["question", "options", "deadline", "tool", "input"], DETAILS_BYTES_MAX);
+        if value.get("options") != self.data.get("options") {
+            value.insert("options_cut".into(), json!(true));
+        }
         value.insert("approval_id".into(), json!(approval));
         value.insert("session".into(), json!(self.subject.session));
         self.stamp(&mut value);

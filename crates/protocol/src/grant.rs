@@ -145,6 +145,12 @@ impl Grant {
         }
     }
 
+    /// The runner that publishes with it where events name none: an API key is called by its id. Users are no runners,
+    /// though they may publish, and a token without one changes with each renewal.
+    pub fn runner(&self) -> Option<&str> {
+        self.key_id().map(|_| self.subject())
+    }
+
     /// When it ends, in seconds of the Unix epoch; `None`: never by itself.
     pub fn expires_at(&self) -> Option<u64> {
         self.held.expires_at
@@ -191,6 +197,7 @@ mod tests {
             assert!(grant.allows(&project("any"), scope), "{scope}");
         }
         assert_eq!((grant.viewer(), grant.expires_at(), grant.key_id()), ("v-1", None, None));
+        assert_eq!(grant.runner(), None);
     }
 
     #[test]

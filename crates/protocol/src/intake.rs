@@ -21,6 +21,7 @@ use crate::problem::{FieldProblem, Problem};
 use crate::wire;
 
 pub(crate) use data::string_end;
+pub use event::envelope_value;
 pub(crate) use event::without_half_pairs;
 pub(crate) use ident::push_json;
 pub use media::{BodyFormat, body_format};

@@ -6,6 +6,7 @@
 mod ceilings;
 mod change;
 pub mod hooks;
+mod unknown;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ceilings::Ceilings;
 pub use change::{Change, Fields, SETTINGS_BYTES_MAX, brings_rules, change, read};
+pub use unknown::Unknown;
 
 use crate::redact::{OwnRule, Redactor, RuleFault};
 use hooks::{CommandWebhook, Secret, Webhook, Webhooks};
@@ -41,6 +43,9 @@ pub struct Settings {
     /// Who is called with events, by name.
     #[serde(skip_serializing_if = "is_default")]
     pub webhooks: Webhooks,
+    /// What else is stored, and not understood here: a change leaves it as it is.
+    #[serde(skip)]
+    pub unknown: Unknown,
 }
 
 /// What the log keeps.
@@ -142,10 +147,21 @@ impl Settings {
                 webhook: self.commands.webhook.clone().or_else(|| other.commands.webhook.clone()),
             },
             webhooks: if self.webhooks.is_empty() { other.webhooks.clone() } else { self.webhooks.clone() },
+            // One record's alone.
+            unknown: self.unknown.clone(),
         }
     }
 
-    /// The JSON to be kept, with its secrets: for the store alone. [`read`] reads it.
+    /// Stored webhooks that are left out because they cannot be read, as fields. They stay in the store until a change names
+    /// them.
+    pub fn left_out(&self) -> Vec<String> {
+        let unread = self.unknown.webhooks().filter(|name| !self.webhooks.contains_key(*name));
+        let commands = self.commands.webhook.is_none() && self.unknown.has_command_webhook();
+        let commands = commands.then(|| "commands.webhook".to_owned());
+        unread.map(|name| format!("webhooks.{name}")).chain(commands).collect()
+    }
+
+    /// The JSON to be kept, with its secrets and what is not understood: for the store alone. [`read`] reads it.
     pub fn stored(&self) -> Vec<u8> {
         let mut json = serde_json::to_value(self).expect("settings have string keys only");
         let expose = |place: &mut serde_json::Value, secret: &Secret, previous: Option<&Secret>| {
@@ -160,6 +176,7 @@ impl Settings {
         if let Some(CommandWebhook { secret, previous_secret, .. }) = &self.commands.webhook {
             expose(&mut json["commands"]["webhook"], secret, previous_secret.as_ref());
         }
+        self.unknown.join(&mut json);
         json.to_string().into_bytes()
     }
 }

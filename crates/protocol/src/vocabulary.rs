@@ -83,6 +83,8 @@ pub enum Kind {
     Object,
     /// A string.
     Text,
+    /// A time: RFC 3339, as the envelope's.
+    Time,
     /// One of these strings.
     Word(&'static [&'static str]),
 }

@@ -2,6 +2,8 @@
 //!
 //! Who may ask, and how often, is decided here; what becomes of a command is `tidings_commands`' desk's matter.
 
+mod audit;
+
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,6 +44,9 @@ const ASKING_MAX: usize = 16;
 
 /// When to come back, where waiting helps, in seconds.
 const RETRY_S: u32 = 2;
+
+/// The command that cancels another one: that of others too, for who has the scope `admin`.
+const CANCEL: &str = "command.cancel";
 
 /// What a command came to.
 #[derive(utoipa::ToSchema)]
@@ -106,18 +111,43 @@ impl Commands {
         command: Command,
     ) -> Result<Asked, Refusal> {
         command.check()?;
+        let (cancels, of) = (command.kind == CANCEL, target(&command));
         let scope = if command.kind == "approval.answer" { Scope::Approve } else { Scope::Command };
-        if !self.rights.is_open() {
-            let refused = |refusal: tidings_auth::Refusal| Refusal::new(refusal.code(), refusal.message());
-            self.rights.authorize(grant, project, scope).await.map_err(refused)?;
+        let mut asker = Asker { is_admin: self.rights.is_open(), ..asker.clone() };
+        if let Err(refusal) = self.may(grant, project, scope).await {
+            if !cancels {
+                return Err(refusal);
+            }
+            self.may(grant, project, Scope::Admin).await.map_err(|_| refusal)?;
+            asker.is_admin = true;
         }
         self.limits.command(caller).await?;
-        self.desk.ask(project, asker, command).await
+        let mut asked = self.desk.ask(project, &asker, command.clone()).await;
+        // Nothing has happened: it is somebody else's.
+        let is_anothers = asked.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::Forbidden);
+        if cancels && is_anothers && !asker.is_admin && self.may(grant, project, Scope::Admin).await.is_ok() {
+            asker.is_admin = true;
+            asked = self.desk.ask(project, &asker, command).await;
+        }
+        if asker.is_admin && cancels {
+            audit::cancelled(grant, caller, project, &of, &asked);
+        }
+        asked
+    }
+
+    /// Whether he may do this in the project.
+    async fn may(&self, grant: &Grant, project: &Project, scope: Scope) -> Result<(), Refusal> {
+        if self.rights.is_open() {
+            return Ok(());
+        }
+        let refused = |refusal: tidings_auth::Refusal| Refusal::new(refusal.code(), refusal.message());
+        self.rights.authorize(grant, project, scope).await.map(drop).map_err(refused)
     }
 
     /// Who may ask something or other in this project.
     async fn admitted(&self, grant: Grant, project: &Project) -> Result<Grant, Refused> {
-        if self.rights.is_open() || grant.allows(project, Scope::Approve) {
+        let may = [Scope::Approve, Scope::Admin].into_iter().any(|scope| grant.allows(project, scope));
+        if self.rights.is_open() || may {
             return Ok(grant);
         }
         match self.rights.authorize(&grant, project, Scope::Command).await {
@@ -167,17 +197,18 @@ pub(crate) struct Said {
 pub(crate) struct Asking {
     commands: Commands,
     caller: Caller,
-    pending: FuturesUnordered<BoxFuture<'static, Said>>,
+    /// None before the first: most viewers never ask anything.
+    pending: Option<FuturesUnordered<BoxFuture<'static, Said>>>,
 }
 
 impl Asking {
     pub(crate) fn new(commands: Commands, caller: Caller) -> Asking {
-        Asking { commands, caller, pending: FuturesUnordered::new() }
+        Asking { commands, caller, pending: None }
     }
 
     /// Whether as many are on their way as may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.pending.len() >= ASKING_MAX
+        self.pending.as_ref().is_some_and(|pending| pending.len() >= ASKING_MAX)
     }
 
     /// Asks; [`Asking::poll_said`] tells what became of it.
@@ -188,12 +219,13 @@ impl Asking {
             let asked = commands.ask(&grant, &caller, &asker, &project, command).await;
             Said { project, asked, reference }
         };
-        self.pending.push(asking.boxed());
+        self.pending.get_or_insert_default().push(asking.boxed());
     }
 
     /// What became of one of them. Pending: nothing yet, or none is on its way.
     pub(crate) fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
-        match self.pending.poll_next_unpin(cx) {
+        let Some(pending) = &mut self.pending else { return Poll::Pending };
+        match pending.poll_next_unpin(cx) {
             Poll::Ready(Some(said)) => Poll::Ready(said),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -203,7 +235,8 @@ impl Asking {
 /// Ask the runners of a project
 ///
 /// One runner at a time gets the command, and who asks gets exactly one final answer, as an event: `command.completed` or
-/// `command.failed`. Needs `command`, for `approval.answer` `approve`.
+/// `command.failed`. Needs `command`, for `approval.answer` `approve`. `command.cancel` cancels the asker's own command; with
+/// `admin` any of the project, and `data.cancelled_by` of its answer says who did.
 #[utoipa::path(
     post,
     path = "/v1/projects/{project}/commands",
@@ -213,6 +246,7 @@ impl Asking {
     responses(
         (status = 202, description = "It is taken", body = CommandAsked),
         openapi::Refusals,
+        (status = 404, description = "An answer to an approval that is not open in this session", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 409, description = "The id is another asker's command", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 410, description = "What is to be cancelled is over, or never was", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = openapi::Problem, content_type = "application/problem+json"),
@@ -242,6 +276,12 @@ pub(crate) async fn ask(
     let json = serde_json::to_vec(&asked).expect("it has string keys only");
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::ACCEPTED, headers, json).into_response())
+}
+
+/// The command that a cancellation is for, as far as it says so.
+fn target(command: &Command) -> String {
+    let data = command.data.as_deref().and_then(|data| serde_json::from_str::<serde_json::Value>(data).ok());
+    data.and_then(|data| data["command_id"].as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// A refusal as an answer.

@@ -14,6 +14,7 @@ use tidings_limits::local::LocalLimit;
 use tidings_limits::{Kind, Metrics, Rate, Settings};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::Grant;
+use tidings_runtime::http::ClientAddress;
 use tidings_runtime::http::problem::Refused;
 use tidings_runtime::http::rights::{Requests, caller};
 
@@ -48,7 +49,7 @@ impl Limits {
     /// # Errors
     /// `rate_limited`: the caller has as many open as may be.
     pub(crate) async fn open(&self, caller: &Caller) -> Result<Connection, Refused> {
-        self.places.open(&caller.0, None).await.map_err(|TooMany { retry_after }| {
+        self.places.open(&caller.id, None).await.map_err(|TooMany { retry_after }| {
             let seconds = u32::try_from(retry_after.as_secs().max(1)).unwrap_or(u32::MAX);
             Refused::new(ErrorCode::RateLimited, "too many connections of one user").retry_after(seconds)
         })
@@ -59,7 +60,7 @@ impl Limits {
     /// # Errors
     /// `rate_limited`: that is more than he may ask.
     pub(crate) async fn charge(&self, caller: &Caller, requests: usize) -> Result<(), Refused> {
-        let key = LimitKey { kind: Kind::Requests, id: &caller.0, rate: None };
+        let key = LimitKey { kind: Kind::Requests, id: &caller.id, rate: None };
         match self.limiter.check_async(&key, requests as u64).await.retry_after_seconds() {
             None => Ok(()),
             Some(seconds) => {
@@ -73,7 +74,7 @@ impl Limits {
     /// # Errors
     /// `rate_limited`: it is one too many.
     pub(crate) async fn command(&self, caller: &Caller) -> Result<(), Refusal> {
-        let key = LimitKey { kind: Kind::Commands, id: &caller.0, rate: None };
+        let key = LimitKey { kind: Kind::Commands, id: &caller.id, rate: None };
         match self.limiter.check_async(&key, 1).await.retry_after_seconds() {
             None => Ok(()),
             Some(_) => Err(Refusal::new(ErrorCode::RateLimited, "too many commands of one user")),
@@ -110,23 +111,31 @@ impl Messages {
 
 /// Whose requests and connections count together: a subject, or where nobody shows a credential, a client's address.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Arc<str>);
+pub(crate) struct Caller {
+    id: Arc<str>,
+    client: Option<ClientAddress>,
+}
 
 impl Caller {
     /// Whoever this tells from others.
     #[cfg(test)]
     pub(crate) fn new(id: &str) -> Caller {
-        Caller(id.into())
+        Caller { id: id.into(), client: None }
     }
 
     /// Of a request with these extensions, who has this grant.
     pub(crate) fn of(grant: &Grant, extensions: &Extensions) -> Caller {
-        Caller(caller(grant, extensions).into())
+        Caller { id: caller(grant, extensions).into(), client: extensions.get().copied() }
     }
 
     /// What tells him from others.
     pub(crate) fn id(&self) -> &Arc<str> {
-        &self.0
+        &self.id
+    }
+
+    /// Where it comes from, for logs.
+    pub(crate) fn client(&self) -> Option<ClientAddress> {
+        self.client
     }
 }
 
@@ -140,5 +149,43 @@ impl Requests for Shared {
             Ok(())
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use tidings_broker::Index as _;
+    use tidings_broker::clock::ManualClock;
+    use tidings_broker::memory::MemoryBroker;
+    use tidings_limits::Rates;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_users_commands_count_together_over_all_gateways() {
+        const AT_ONCE: u32 = 40;
+        let broker = MemoryBroker::with_clock(ManualClock::at(1_763_630_000_000));
+        let gateway = || {
+            let rates = Rates { commands: Rate::per_second(1, AT_ONCE.into()), ..Rates::default() };
+            let settings = Settings { rates, ..Settings::default() };
+            let metrics = Metrics::register(&Registry::new()).expect("a registry of its own");
+            Limits::new(settings, broker.quotas(), metrics)
+        };
+        let (one, other) = (gateway(), gateway());
+        let asks = async |user: &str| {
+            let (user, mut taken) = (Caller::new(user), 0);
+            for _ in 0..AT_ONCE {
+                for gateway in [&one, &other] {
+                    match gateway.command(&user).await {
+                        Ok(()) => taken += 1,
+                        Err(refusal) => assert_eq!(refusal.code, ErrorCode::RateLimited),
+                    }
+                }
+            }
+            taken
+        };
+        assert_eq!(asks("alice").await, AT_ONCE, "as many as one gateway would take");
+        assert_eq!(asks("bob").await, AT_ONCE, "others have their own");
     }
 }

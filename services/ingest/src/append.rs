@@ -14,6 +14,7 @@ use tidings_registry::Effective;
 
 use crate::Inner;
 use crate::answer::{self, Rejected};
+use crate::commands::approvals::questions;
 use crate::commands::decisions;
 use crate::facts::Facts;
 use crate::metrics::observe;
@@ -24,7 +25,8 @@ impl Inner {
     ///
     /// # Errors
     /// Before anything was appended: an event is not the credential's to publish, they are too heavy to be written together,
-    /// over a limit, or the store is away.
+    /// over a limit, or the store is away. Behind it: what was asked again could not be said to be decided; to send the same
+    /// again is harmless.
     pub(crate) async fn append(
         &self,
         project: &Project,
@@ -51,7 +53,8 @@ impl Inner {
             counted.give_back();
             return Err(rejected);
         }
-        self.counter.owners().note(project, &events);
+        self.counter.owners().note(project, &events, grant.runner());
+        let asked = questions(&events);
         let began = Instant::now();
         let traced = Traced::begin(&self.traces, &events);
         let called = traced.as_ref().map(Traced::called);
@@ -63,11 +66,12 @@ impl Inner {
         if outcomes.as_ref().is_err_and(answer::is_untouched) {
             counted.give_back();
         }
-        let appended = match &outcomes {
-            Ok(outcomes) => facts.count(outcomes.iter().map(Some), &self.metrics.facts),
-            Err(failed) => facts.count(failed.results.iter().map(Option::as_ref), &self.metrics.facts),
+        let all: Vec<Option<&Outcome>> = match &outcomes {
+            Ok(outcomes) => outcomes.iter().map(Some).collect(),
+            Err(failed) => failed.results.iter().map(Option::as_ref).collect(),
         };
-        self.tenants.on_appended(project, appended);
+        self.tenants.on_appended(project, facts.count(all.iter().copied(), &self.metrics.facts));
+        self.tell_decided(project, asked, &all).await?;
         Ok(outcomes)
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod decisions;
 pub(crate) mod events;
 pub(crate) mod params;
 mod stream;
+pub(crate) mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tidings_protocol::grant::Grant;
 use tidings_protocol::limits::NAME_BYTES_MAX;
 use tidings_protocol::problem::Problem;
 use tidings_protocol::project::Project;
+use tidings_webhooks::runner::RUNNER;
 use tokio::time::Instant;
 
 use crate::Inner;
@@ -147,7 +149,8 @@ impl From<Refusal> for Rejected {
 ///
 /// Says that the runner is there, and takes what waits for it, at most `limit`; waits for some up to `wait` seconds. What is
 /// taken must be accepted in time by an event, or another runner gets it. With `Accept: text/event-stream` or
-/// `application/x-ndjson` commands come as a stream, for as long as it is open.
+/// `application/x-ndjson` commands come as a stream, for as long as it is open. At most 1,000 requests of one credential wait at
+/// one ingest.
 #[utoipa::path(
     get,
     path = "/v1/projects/{project}/commands",
@@ -183,8 +186,11 @@ pub(crate) async fn take(
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
         inner.count(&project, &grant, &settings, (1, 0)).await?;
         let take = wish.take(&inner, &grant);
+        // Streams, and what waits; who only looks is answered at once.
+        let waits = wish.form.is_some() || !wish.wait.is_zero();
+        let waiting = waits.then(|| inner.waits.enter(take.subject.clone())).transpose()?;
         if let Some(form) = wish.form {
-            return stream::open(&inner, project, take, grant, form).await;
+            return stream::open(&inner, project, take, (grant, waiting), form).await;
         }
         let until = Instant::now() + wish.wait;
         let handed = inner.counter.take(&project, take, until, &inner.stop).await?;
@@ -221,8 +227,12 @@ impl Wish {
         }
         let number = |name, default, bounds| params.number(name, bounds).map(|given| given.unwrap_or(default));
         let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let runner = params.name("runner", NAME_BYTES_MAX)?;
+        if runner.starts_with(OWN_PREFIX) {
+            return Err(params::invalid("runner", "names that begin like this are the service's own"));
+        }
         Ok(Wish {
-            runner: params.name("runner", NAME_BYTES_MAX)?.to_owned(),
+            runner: runner.to_owned(),
             capabilities,
             limit: count(number("limit", LIMIT_DEFAULT, (1, TAKEN_MAX as u64))?),
             wait: Duration::from_secs(number("wait", 0, (0, WAIT_S_MAX))?),
@@ -353,5 +363,8 @@ fn leased(
     }
     let lease = params.number("lease", (1, tidings_protocol::limits::SAFE_INTEGER_MAX))?;
     let lease = lease.ok_or_else(|| params::invalid("lease", "it is missing"))?;
-    Ok(Lease { project, runner: params.name("runner", NAME_BYTES_MAX)?.to_owned(), subject, id, lease })
+    let runner = params.name("runner", NAME_BYTES_MAX)?.to_owned();
+    // What was brought to a webhook its receiver answers by whatever credential it has.
+    let subject = if runner == RUNNER { RUNNER.to_owned() } else { subject };
+    Ok(Lease { project, runner, subject, id, lease })
 }

@@ -175,7 +175,7 @@ async fn taken(
     let (parts, body) = request.into_parts();
     let asked_first = asks_first(&parts.headers);
     let (head, hold) = match head(project, query, &parts) {
-        Ok(read) => read,
+        Ok((head, hold)) => (Head { runner: grant.runner().map(str::to_owned), ..head }, hold),
         Err(rejected) => {
             if !asked_first {
                 body::discard(body).await;
@@ -252,7 +252,7 @@ fn read(
         limits: &inner.limits,
         received_ms: now_ms,
         next_id: &mut next_id,
-        default_runner: None,
+        default_runner: head.runner.as_deref(),
         default_traceparent: traceparent,
         idempotency_key: head.idempotency_key.as_deref(),
     };

@@ -24,6 +24,7 @@ mod stream;
 mod tenants;
 mod traced;
 mod unpack;
+mod webhooks;
 mod windows;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use tidings_registry::SettingsReader;
+use tidings_webhooks::addresses::Addresses;
 use windows::Windows;
 
 pub use answer::{EventResult, EventStatus, Published};
@@ -86,17 +88,23 @@ pub(crate) struct Inner {
     writers: Writers,
     /// Who may do what.
     rights: Rights,
+    /// The store.
+    broker: Arc<dyn Broker>,
     /// Keys, members and settings as they are stored.
     registry: Arc<dyn tidings_broker::registry::Registry>,
     /// Where runners take commands.
     counter: Counter,
     /// What is set for commands.
     commands: commands::Settings,
+    /// Requests that stay open to wait.
+    waits: commands::waits::Waits,
     /// Who is there.
     presences: Arc<dyn tidings_broker::presence::Presences>,
     /// What is set for projects.
     settings: SettingsReader,
     finds: redaction::Finds,
+    /// Where webhooks may be.
+    addresses: Addresses,
     /// Whose redaction rules are looked at.
     rules_turn: admin::settings::RulesTurn,
     rates: rates::Rates,
@@ -165,7 +173,7 @@ impl Ingest {
         tasks.spawn(notes.run(stop.clone()));
         let work_metrics = WorkMetrics::register(registry)?;
         let counter = Counter::new(owners, work_metrics.clone());
-        let sweeper = Sweeper::new(broker, writers.clone(), declared.clone(), work_metrics);
+        let sweeper = Sweeper::new(broker.clone(), writers.clone(), declared.clone(), work_metrics);
         tasks.spawn(sweeper.run(stop.clone()));
         let (watching, until) = (writers.clone(), stop.clone());
         tasks.spawn(async move { watching.watch(until).await });
@@ -178,12 +186,15 @@ impl Ingest {
             weight_max: settings.project_bytes_max,
             writers,
             rights,
+            broker,
             registry: kept,
             counter,
             commands: commands::Settings { lease_ms: ms(config.projects.command_lease) },
+            waits: commands::waits::Waits::default(),
             presences,
             settings: declared,
             finds: redaction::Finds::register(registry)?,
+            addresses: Addresses::new(config.webhooks.allowed_networks.clone()),
             rules_turn: admin::settings::RulesTurn::default(),
             rates,
             budget,
@@ -194,7 +205,9 @@ impl Ingest {
             stop,
             tasks,
         };
-        Ok(Ingest { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        webhooks::begin(&inner, &config.webhooks, registry)?;
+        Ok(Ingest { inner })
     }
 
     fn routes(&self) -> OpenApiRouter {

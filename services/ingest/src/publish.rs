@@ -146,6 +146,8 @@ pub(crate) struct Head {
     pub(crate) idempotency_key: Option<String>,
     /// The trace of events that bring none of their own.
     pub(crate) traceparent: Option<String>,
+    /// Who publishes what names no runner: the credential, if it has a name that is a runner's.
+    pub(crate) runner: Option<String>,
     /// Of a stream; 1 unless it is resumed.
     pub(crate) first_line: u64,
 }
@@ -160,9 +162,10 @@ async fn taken(
     let (parts, body) = request.into_parts();
     let head = match head(project, &parts.uri, &parts.headers) {
         // What follows from the request follows from its span.
-        Ok(head) => match span {
-            Some(span) => Head { traceparent: Some(span.traceparent().to_owned()), ..head },
-            None => head,
+        Ok(head) => Head {
+            traceparent: span.map(|span| span.traceparent().to_owned()).or(head.traceparent),
+            runner: grant.runner().map(str::to_owned),
+            ..head
         },
         Err(rejected) => {
             if !asks_first(&parts.headers) {
@@ -209,7 +212,7 @@ fn parse(inner: &Inner, head: &Head, headers: &HeaderMap, bytes: &[u8]) -> Resul
         limits: &inner.limits,
         received_ms: unix_ms(),
         next_id: &mut next_id,
-        default_runner: None,
+        default_runner: head.runner.as_deref(),
         default_traceparent: head.traceparent.as_deref(),
         idempotency_key: head.idempotency_key.as_deref(),
     };
@@ -254,6 +257,7 @@ pub(crate) fn head(project: &str, uri: &Uri, headers: &HeaderMap) -> Result<Head
         encoding,
         idempotency_key: idempotency_key.map(str::to_owned),
         traceparent: traceparent(headers),
+        runner: None,
         first_line: first_line.unwrap_or(1),
     })
 }

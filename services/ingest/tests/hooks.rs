@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::store::Store;
-use support::{JSON, Rig, demo};
+use support::{JSON, NDJSON, Rig, demo};
 use tidings_auth::{Authenticator, Closed, Config as AuthConfig, NewKey};
 use tidings_broker::Index as _;
 use tidings_protocol::grant::Scope;
@@ -111,13 +111,52 @@ async fn a_held_request_is_answered_when_the_service_drains() {
     assert_eq!(answer, json!({}));
 }
 
-#[tokio::test]
-async fn a_hook_needs_the_right_to_publish() {
+/// An ingest that asks for credentials.
+async fn closed() -> (Store, Rig) {
     let store = Store::default();
     let authenticator = Authenticator::new(AuthConfig::Closed(Closed::default()), stores(store.registry()));
     let authenticator = authenticator.unwrap_or_else(|faults| panic!("{faults:?}"));
     let rights = Rights::new(authenticator, &prometheus::Registry::new()).expect("a registry of its own");
-    let mut rig = Rig::start_on(Config::default(), store.clone(), rights).await;
+    let rig = Rig::start_on(Config::default(), store.clone(), rights).await;
+    (store, rig)
+}
+
+#[tokio::test]
+async fn what_names_no_runner_is_its_keys() {
+    let (store, rig) = closed().await;
+    let key = NewKey::make(vec![demo().into()], Scope::Publish.into(), 1);
+    let record = serde_json::to_vec(&key.record).expect("JSON").into();
+    store.registry().add_key(demo(), key.record.id.to_string(), record).await.expect("an answer");
+    let rig = rig.shown(key.key.expose());
+    let bearer = format!("Bearer {}", key.key.expose());
+    let shown = ("authorization", bearer.as_str());
+    let events = r#"[{"type":"x"},{"type":"x","runner":"r"},{"type":"x","data":{"runner":"r"}}]"#;
+    let line = "{\"type\":\"x\"}\n";
+    let event = r#"{"specversion":"1.0","id":"1","source":"here","type":"x"}"#;
+    for (kind, body) in [(JSON, events), (NDJSON, line), (("content-type", "application/cloudevents+json"), event)] {
+        let answer = rig.post(&[kind, shown], body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    assert_eq!(rig.call("POST", HOOKS, Some(hook("SomethingNew", &json!({})))).await.status, 200);
+    let own = format!("key:{}", key.record.id);
+    let runners: Vec<Value> = rig.log().iter().map(|(_, event)| runner(&event.json)).collect();
+    assert_eq!(runners, [&own, "r", &own, &own, &own, &own]);
+}
+
+#[tokio::test]
+async fn where_nobody_shows_who_he_is_nobody_runs_what_names_no_runner() {
+    let rig = Rig::start().await;
+    rig.publish(r#"{"type":"x"}"#).await;
+    assert_eq!(rig.log().iter().map(|(_, event)| runner(&event.json)).collect::<Vec<_>>(), [Value::Null]);
+}
+
+fn runner(event: &[u8]) -> Value {
+    serde_json::from_slice::<Value>(event).expect("JSON")["runner"].clone()
+}
+
+#[tokio::test]
+async fn a_hook_needs_the_right_to_publish() {
+    let (store, mut rig) = closed().await;
     let stop = hook("Stop", &json!({}));
     assert_eq!(rig.call("POST", HOOKS, Some(stop.clone())).await.status, 401);
     for (scope, status) in [(Scope::Publish, 200), (Scope::Work, 403), (Scope::Approve, 403)] {

@@ -1,8 +1,11 @@
 //! Approvals: one answer wins over all dashboards, and everybody knows.
 
 use serde_json::{Value, json};
+use tidings_tests::cluster::Cluster;
+use tidings_tests::http::{self, Answer};
 use tidings_tests::service::Service;
 use tidings_tests::tokens::now;
+use tidings_tests::wait::within;
 
 use crate::{Dashboard, Runner, secured};
 
@@ -109,4 +112,80 @@ async fn what_nobody_decides_expires_and_that_stands() {
     );
     assert_eq!(alice.asks(&answer("in-time", "later", "yes")).await, "answered");
     assert_eq!(alice.answer("in-time").await.0, "command.completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_asked_may_be_answered_and_with_what_it_offers() {
+    let cluster = secured().start().await;
+    let ingest = cluster.ingests[0].address();
+    let runner = Runner::new("r1", ingest);
+    let mut alice = Dashboard::open("alice", &[cluster.gateways[0].address()]).await;
+    runner.publishes(&requested("a-1", json!({}))).await;
+    assert_eq!(alice.is_refused(&answer("c-1", "a-2", "yes")).await, "not_found");
+    let mut elsewhere = answer("c-2", "a-1", "yes");
+    elsewhere["session"] = json!("another");
+    assert_eq!(alice.is_refused(&elsewhere).await, "not_found");
+    let refused = alice.ask(&answer("c-3", "a-1", "YES!")).await;
+    assert_eq!(refused["code"], "invalid_field", "{refused}");
+    assert!(refused.to_string().contains(r#"\"yes\", \"no\""#), "it names the options: {refused}");
+    for decision in [json!(5), json!({"x": 1}), json!(true)] {
+        let mut command = answer("c-4", "a-1", "");
+        command["data"]["decision"] = decision;
+        assert_eq!(alice.is_refused(&command).await, "invalid_field");
+    }
+    assert_eq!(runner.get("approvals/a-1?session=s").await.json()["status"], "open");
+    assert_eq!(alice.asks(&answer("c-5", "a-1", "yes")).await, "answered");
+    assert_eq!(alice.answer("c-5").await.0, "command.completed");
+    assert_eq!(alice.answers(ingest, "c-3").await, 0);
+    let resolved: Vec<_> = alice.events.iter().filter(|event| event["type"] == "approval.resolved").collect();
+    assert_eq!(resolved.len(), 1, "{resolved:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_again_is_not_left_open() {
+    let cluster = secured().start().await;
+    let runner = Runner::new("r1", cluster.ingests[0].address());
+    let mut alice = Dashboard::open("alice", &[cluster.gateways[0].address()]).await;
+    runner.publishes(&requested("a-1", json!({}))).await;
+    assert_eq!(alice.asks(&answer("c-1", "a-1", "yes")).await, "answered");
+    alice.answer("c-1").await;
+    // It was restarted, and does not know that it asked.
+    runner.publishes(&requested("a-1", json!({}))).await;
+    let is_resolved = |event: &&Value| event["type"] == "approval.resolved";
+    within("the decision is told again", async {
+        while alice.events.iter().filter(is_resolved).count() < 2 {
+            alice.frame().await;
+        }
+    })
+    .await;
+    let resolved: Vec<_> = alice.events.iter().filter(is_resolved).map(|event| &event["data"]).collect();
+    assert_eq!((&resolved[1]["decision"], &resolved[1]["by"]), (&json!("yes"), &json!("alice")));
+    let asked = alice.events.iter().rposition(|event| event["type"] == "approval.requested");
+    assert!(asked < alice.events.iter().rposition(|event| event["type"] == "approval.resolved"));
+    assert_eq!(open_approvals(&cluster, &alice).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_a_time_and_one_that_is_past_is_over_at_once() {
+    let cluster = secured().start().await;
+    let runner = Runner::new("r1", cluster.ingests[0].address());
+    let mut alice = Dashboard::open("alice", &[cluster.gateways[0].address()]).await;
+    for deadline in [json!("soon"), json!(5), json!("2026-13-01T00:00:00Z")] {
+        let refused = runner.post("/v1/projects/hive/events", &requested("a-1", json!({"deadline": deadline}))).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert_eq!(refused.json()["errors"][0]["field"], "data.deadline");
+    }
+    runner.publishes(&requested("a-1", json!({"deadline": "2020-01-01T00:00:00Z"}))).await;
+    let is_it = |event: &Value| event["type"] == "approval.resolved" && event["data"]["approval_id"] == "a-1";
+    let resolved = alice.sees("the end of an approval", is_it).await;
+    assert_eq!(resolved["data"]["decision"], "expired");
+}
+
+/// The open approvals of a snapshot.
+async fn open_approvals(cluster: &Cluster, dashboard: &Dashboard) -> Value {
+    let gateway = cluster.gateways[0].address();
+    let request = http::client().get(format!("http://{gateway}/v1/projects/hive/snapshot"));
+    let request = request.header("authorization", format!("Bearer {}", dashboard.token));
+    let answer = Answer::read(request.send().await.expect("an answer")).await.expect("a whole answer");
+    answer.json()["state"]["approvals"].clone()
 }

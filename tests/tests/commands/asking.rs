@@ -174,6 +174,17 @@ async fn who_asked_may_cancel_and_the_runner_is_told() {
     let taken = runner.takes_one().await;
     runner.accepts(&taken).await;
     assert_eq!(bob.is_refused(&cancel("x-1", "c-1")).await, "forbidden");
+    // Who administrates the project may, whoever asked, and whichever scopes he has beside.
+    alice.asks(&json!({"type": "chat", "id": "c-2"})).await;
+    runner.accepts(&runner.takes_one().await).await;
+    let mut root = Dashboard::open_with("root", "read admin", &gateways[1..]).await;
+    assert_eq!(root.asks(&cancel("x-4", "c-2")).await, "answered");
+    let (kind, data) = alice.answer("c-2").await;
+    let said = json!({"command_id": "c-2", "type": "chat", "code": "cancelled", "error": "it was cancelled",
+        "cancelled_by": "root", "by": "alice"});
+    assert_eq!((kind.as_str(), &data), ("command.failed", &said));
+    assert_eq!(root.answer("x-4").await.0, "command.completed");
+    assert_eq!(runner.takes_one().await.told["data"]["command_id"], "c-2");
     assert_eq!(elsewhere.asks(&cancel("x-2", "c-1")).await, "answered");
     let (kind, data) = alice.answer("c-1").await;
     assert_eq!((kind.as_str(), &data["code"]), ("command.failed", &json!("cancelled")));

@@ -90,6 +90,11 @@ async fn a_decision_is_its_publishers() {
     }
 }
 
+fn asked(session: &str, approval: &str) -> Value {
+    let data = json!({"approval_id": approval, "question": "?", "options": ["yes", "no"]});
+    json!({"type": "approval.requested", "session": session, "data": data})
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_number_their_approvals_alike() {
     let cluster = secured().start().await;
@@ -100,6 +105,9 @@ async fn sessions_number_their_approvals_alike() {
             "data": {"approval_id": "1", "decision": decision}})
     };
     let stands = async |session: &str| runner.get(&format!("approvals/1?session={session}")).await.json();
+    for session in ["s1", "s2"] {
+        runner.publishes(&asked(session, "1")).await;
+    }
     assert_eq!(alice.asks(&answer("one", "s1", "yes")).await, "answered");
     assert_eq!((&stands("s1").await["decision"], &stands("s2").await["status"]), (&json!("yes"), &json!("open")));
     assert_eq!(alice.asks(&answer("two", "s2", "no")).await, "answered");
@@ -136,6 +144,7 @@ async fn what_redaction_finds_is_told_nobody() {
     let mut alice = Dashboard::open("alice", &[gateway]).await;
     let runner = Runner::new("r1", ingest);
     runner.is_there().await;
+    runner.publishes(&asked("s", "a")).await;
     let data = json!({"approval_id": "a", "decision": "no", "reason": "it has password=hunter2 in it"});
     let answer = json!({"type": "approval.answer", "id": "answer", "session": "s", "data": data});
     assert_eq!(alice.asks(&answer).await, "answered");

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tidings_tests::cluster::Cluster;
+use tidings_tests::http;
 use tidings_tests::service::Service;
 use tidings_tests::wait::eventually;
 
@@ -137,6 +138,37 @@ async fn a_runner_with_a_session_dies() {
     assert_eq!(lost["data"]["last_event"], first["position"]);
     alice.answers(ingest, "none").await;
     assert_eq!(alice.events.iter().filter(|event| event["type"] == "session.lost").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_for_a_session_does_not_take_it_with_him() {
+    let cluster = secured().start().await;
+    let ingest = cluster.ingests[0].address();
+    let mut alice = Dashboard::open("alice", &[cluster.gateways[0].address()]).await;
+    let (builder, helper) = (Runner::new("builder", ingest), Runner::new("helper", ingest));
+    // It publishes, and takes no commands.
+    let started = json!({"type": "session.started", "session": "s", "runner": "builder", "data": {"title": "t"}});
+    builder.publishes(&started).await;
+    helper.is_there().await;
+    for session in ["s", "chat-ann"] {
+        alice.asks(&json!({"type": "chat", "id": session, "session": session, "data": {"text": "hello"}})).await;
+        let taken = helper.takes_one().await;
+        let said = json!({"type": "message.completed", "data": {"message_id": "m", "role": "assistant", "text": "hi"}});
+        let answer = helper.posts_with(&taken, "&to=everyone", &said).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        helper.completes(&taken).await;
+    }
+    // It is there until it has said that it goes, and has a session of its own then.
+    let own = json!({"type": "session.started", "session": "own", "runner": "helper", "data": {"title": "t"}});
+    helper.publishes(&own).await;
+    let good_bye = http::client().delete(format!("http://{ingest}/v1/projects/hive/runners/helper"));
+    let good_bye = good_bye.header("authorization", format!("Bearer {}", helper.token)).send().await;
+    assert!(good_bye.expect("an answer").status().is_success());
+    let lost = alice.sees("the loss of a session", |event| event["type"] == "session.lost").await;
+    assert_eq!(lost["session"], "own");
+    alice.answers(ingest, "none").await;
+    let lost: Vec<_> = alice.events.iter().filter(|event| event["type"] == "session.lost").collect();
+    assert_eq!(lost.len(), 1, "{lost:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

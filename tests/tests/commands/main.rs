@@ -3,9 +3,11 @@
 mod approvals;
 mod asking;
 mod borders;
+mod edges;
 mod hidden;
 mod kills;
 mod soak;
+mod whispers;
 
 use std::net::SocketAddr;
 

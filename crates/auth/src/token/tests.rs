@@ -271,6 +271,10 @@ async fn what_is_no_token_is_malformed() {
     }
     let list = format!("{}.{}.AAAA", part(&json!({"alg": "HS256"})), part(&json!([1])));
     assert_eq!(judge(&authenticator, &list).await, Err(Reason::Malformed));
+    // Signed or not: all of it is UTF-8, also what is not looked at.
+    let header = URL_SAFE_NO_PAD.encode(b"{\"alg\":\"HS256\",\"typ\":\"\xff\"}");
+    let unsound = format!("{header}.{}.AAAA", part(&claims(&json!({}))));
+    assert_eq!(judge(&authenticator, &unsound).await, Err(Reason::Malformed));
 }
 
 #[tokio::test]

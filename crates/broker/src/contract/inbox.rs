@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::Subject;
 use super::writer::{Writer, plain, project};
 use crate::inbox::{
-    BODY_BYTES_MAX, Due, Guarded, Here, Inboxes, ItemKind, KEPT_MS, Lapsed, LeaseAct, LeaseAnswer, LeaseStep, Leased,
-    OPEN_IN_ALL, OWNED_MAX, Owned, Put, PutAnswer, REST_MS, RUNNERS_MAX, Standing, TAKEN_MAX, Take,
+    BODY_BYTES_MAX, Due, Found, Guarded, Here, Inboxes, ItemKind, KEPT_MS, Lapsed, LeaseAct, LeaseAnswer, LeaseStep,
+    Leased, OPEN_IN_ALL, OWNED_MAX, Owned, Placed, Put, PutAnswer, REST_MS, RUNNERS_MAX, Standing, TAKEN_MAX, Take,
 };
 use crate::{AppendBatch, GuardStep, index};
 
@@ -25,20 +25,21 @@ use commands::{
     more_that_is_due_than_one_call_tells, names_and_bodies_are_bounded, notices_come_to_full_hands,
     so_many_may_be_open_for_a_capability, so_many_may_be_open_that_are_bound_and_in_all,
     what_is_answered_is_told_to_no_runner, what_is_given_back_is_for_others_first,
-    what_is_past_its_deadline_is_due_until_it_is_settled, what_is_settled_is_gone,
-    what_waits_is_taken_in_order_and_urgent_ones_first, without_a_runner_nothing_is_put,
+    what_is_open_is_found_with_who_asked, what_is_past_its_deadline_is_due_until_it_is_settled,
+    what_is_settled_is_gone, what_waits_is_taken_in_order_and_urgent_ones_first, without_a_runner_nothing_is_put,
 };
 use runners::{
     a_command_goes_to_the_runner_of_its_session, a_runners_name_is_its_own, a_session_that_is_over_is_nobodys,
-    an_agents_runner_comes_before_its_sessions, sessions_of_a_lapsed_runner_are_told_until_they_are_forgotten,
-    so_many_runners_are_known, what_a_lapsed_runner_had_accepted_is_lost,
-    what_a_lapsed_runner_had_not_accepted_waits_again, what_is_bound_to_a_lapsed_runner_is_lost,
-    who_comes_back_has_what_it_had, who_leaves_has_lapsed, who_was_heard_of_longest_ago_is_forgotten_first,
-    who_works_is_there,
+    a_weak_claim_takes_what_nobody_has, an_agents_runner_comes_before_its_sessions,
+    sessions_of_a_lapsed_runner_are_told_until_they_are_forgotten, so_many_runners_are_known,
+    what_a_lapsed_runner_had_accepted_is_lost, what_a_lapsed_runner_had_not_accepted_waits_again,
+    what_is_bound_to_a_lapsed_runner_is_lost, who_comes_back_has_what_it_had, who_leaves_has_lapsed,
+    who_was_heard_of_longest_ago_is_forgotten_first, who_works_is_there,
 };
 use waking::{
-    a_cleared_inbox_holds_nothing, an_inbox_of_which_nothing_came_is_not_kept, an_inbox_that_was_left_is_empty,
-    inboxes_are_listed_once_they_are_used, who_watches_is_woken,
+    a_cleared_inbox_holds_nothing, a_deleted_projects_commands_are_not_put_again,
+    an_inbox_of_which_nothing_came_is_not_kept, an_inbox_that_was_left_is_empty, inboxes_are_listed_once_they_are_used,
+    who_watches_is_told_whom_it_concerns,
 };
 
 super::cases! {
@@ -57,6 +58,7 @@ super::cases! {
     what_is_given_back_is_for_others_first
     what_is_answered_is_told_to_no_runner
     what_is_settled_is_gone
+    what_is_open_is_found_with_who_asked
     what_is_past_its_deadline_is_due_until_it_is_settled
     a_notice_leaves_without_an_answer
     notices_come_to_full_hands
@@ -72,13 +74,15 @@ super::cases! {
     who_comes_back_has_what_it_had
     a_command_goes_to_the_runner_of_its_session
     an_agents_runner_comes_before_its_sessions
+    a_weak_claim_takes_what_nobody_has
     what_is_bound_to_a_lapsed_runner_is_lost
     a_session_that_is_over_is_nobodys
     sessions_of_a_lapsed_runner_are_told_until_they_are_forgotten
     who_was_heard_of_longest_ago_is_forgotten_first
-    who_watches_is_woken
+    who_watches_is_told_whom_it_concerns
     inboxes_are_listed_once_they_are_used
     a_cleared_inbox_holds_nothing
+    a_deleted_projects_commands_are_not_put_again
     an_inbox_of_which_nothing_came_is_not_kept
     an_inbox_that_was_left_is_empty
 }
@@ -96,6 +100,10 @@ impl Inbox {
     }
 
     async fn put(&self, item: Put) -> PutAnswer {
+        self.placed(item).await.answer
+    }
+
+    async fn placed(&self, item: Put) -> Placed {
         self.0.put(project("p"), item).await.expect("an answer")
     }
 
@@ -153,7 +161,14 @@ impl Inbox {
     }
 
     async fn own(&self, runner: Option<&str>, session: &str, agent: &str) {
-        let owned = Owned { session: session.into(), agent: agent.into(), runner: runner.map(Into::into) };
+        let runner = runner.map(Into::into);
+        let owned = Owned { session: session.into(), agent: agent.into(), runner, weak: false };
+        self.0.own(project("p"), vec![owned]).await.expect("an answer");
+    }
+
+    async fn claim(&self, runner: &str, session: &str, agent: &str) {
+        let runner = Some(runner.into());
+        let owned = Owned { session: session.into(), agent: agent.into(), runner, weak: true };
         self.0.own(project("p"), vec![owned]).await.expect("an answer");
     }
 
@@ -184,6 +199,7 @@ fn command_for(id: &str, capability: &str, session: &str, agent: &str) -> Put {
         deadline_ms: DEADLINE_MS,
         open_max: 1_000,
         body: Bytes::from(format!("\0{id}\n")),
+        life: None,
     }
 }
 

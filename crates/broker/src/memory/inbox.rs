@@ -13,7 +13,7 @@ use tidings_protocol::project::Project;
 use self::book::{Book, Guards};
 use super::{MemoryBroker, Sinks};
 use crate::inbox::{
-    Due, Guarded, Here, Inboxes, Lapsed, LeaseAnswer, LeaseStep, Owned, Put, PutAnswer, Standing, Take, sound,
+    Due, Found, Guarded, Here, Inboxes, Lapsed, LeaseAnswer, LeaseStep, Owned, Placed, Put, Standing, Take, sound,
 };
 use crate::{CallError, ReadError, Sink, Subscription, index};
 
@@ -82,10 +82,10 @@ impl InboxBooks {
         }
     }
 
-    fn wake(&self, project: &Project) {
+    fn wake(&self, project: &Project, words: &Bytes) {
         let list = self.sinks.lock().get(project).map(|sinks| Arc::clone(&sinks.list));
         for (_, sink) in list.iter().flat_map(|list| list.iter()) {
-            sink.message(Bytes::new());
+            sink.message(words.clone());
         }
     }
 }
@@ -96,7 +96,7 @@ impl MemoryBroker {
         let now_ms = self.0.clock.now_ms();
         let slot = self.0.logs.read().get(project).cloned();
         let guards = |key: &str| slot.as_ref().and_then(|slot| slot.data.lock().guard(now_ms, key));
-        let (answer, wakes) = {
+        let (answer, words) = {
             let mut books = self.0.inboxes.books.lock();
             // Asking for an inbox that is not there must not cost memory.
             let mut nothing = Book::default();
@@ -105,14 +105,14 @@ impl MemoryBroker {
                 Touch::Uses | Touch::Tends | Touch::Sweeps => books.known(project, now_ms).unwrap_or(&mut nothing),
             };
             let answer = step(book, now_ms, &guards);
-            let wakes = book.close(now_ms, !matches!(touch, Touch::Tends | Touch::Sweeps));
-            if matches!(touch, Touch::Puts | Touch::Sweeps) && book.is_idle() {
+            let words = book.close(now_ms, !matches!(touch, Touch::Tends | Touch::Sweeps));
+            if matches!(touch, Touch::Puts | Touch::Sweeps) && book.is_idle() && !book.remains() {
                 books.projects.remove(project);
             }
-            (answer, wakes)
+            (answer, words)
         };
-        if wakes {
-            self.0.inboxes.wake(project);
+        if let Some(words) = words {
+            self.0.inboxes.wake(project, &words);
         }
         answer
     }
@@ -143,10 +143,14 @@ impl MemoryBroker {
 }
 
 impl Inboxes for MemoryBroker {
-    fn put(&self, project: Project, item: Put) -> BoxFuture<'_, Result<PutAnswer, CallError>> {
+    fn put(&self, project: Project, item: Put) -> BoxFuture<'_, Result<Placed, CallError>> {
         async move {
             item.sound()?;
-            Ok(self.inbox_step(&project, Touch::Puts, |book, now_ms, guards| book.put(now_ms, item, guards)))
+            let put = |book: &mut Book, now_ms, guards: &Guards<'_>| {
+                let answer = book.put(now_ms, item, guards);
+                Placed { answer, life: book.life() }
+            };
+            Ok(self.inbox_step(&project, Touch::Puts, put))
         }
         .boxed()
     }
@@ -194,6 +198,11 @@ impl Inboxes for MemoryBroker {
             .boxed()
     }
 
+    fn find(&self, project: Project, id: String) -> BoxFuture<'_, Result<Option<Found>, ReadError>> {
+        async move { Ok(self.inbox_step(&project, Touch::Tends, |book, now_ms, guards| book.find(now_ms, &id, guards))) }
+            .boxed()
+    }
+
     fn guard(&self, project: Project, key: String) -> BoxFuture<'_, Result<Option<Guarded>, ReadError>> {
         async move {
             let slot = self.0.logs.read().get(&project).cloned();
@@ -220,7 +229,9 @@ impl Inboxes for MemoryBroker {
             for owned in &owned {
                 sound([&owned.session, &owned.agent].into_iter().chain(&owned.runner))?;
             }
-            self.inbox_step(&project, Touch::Makes, |book, _, _| book.own(owned));
+            let claims_only = !owned.is_empty() && owned.iter().all(|owned| owned.weak);
+            let touch = if claims_only { Touch::Uses } else { Touch::Makes };
+            self.inbox_step(&project, touch, |book, now_ms, _| book.own(now_ms, owned));
             Ok(())
         }
         .boxed()
@@ -239,8 +250,13 @@ impl Inboxes for MemoryBroker {
 
     fn clear(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
-            self.0.inboxes.books.lock().projects.remove(&project);
-            self.0.inboxes.wake(&project);
+            let now_ms = self.0.clock.now_ms();
+            {
+                let mut books = self.0.inboxes.books.lock();
+                let life = books.known(&project, now_ms).map_or(0, |book| book.life());
+                *books.of(&project, now_ms) = Book::of_life(now_ms.max(life + 1), now_ms);
+            }
+            self.0.inboxes.wake(&project, &Bytes::new());
             Ok(())
         }
         .boxed()

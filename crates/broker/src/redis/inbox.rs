@@ -11,9 +11,9 @@ use tidings_protocol::project::Project;
 use super::script::{Script, ScriptCall};
 use super::{RedisBroker, malformed, script};
 use crate::inbox::{
-    AGENTS_FORGOTTEN_MAX, Due, DueItem, Guarded, Here, Inboxes, ItemKind, KEPT_MS, LOOKED_AT_MAX, Lapsed, LeaseAct,
-    LeaseAnswer, LeaseStep, Leased, OPEN_IN_ALL, OWNED_MAX, Owned, Put, PutAnswer, REST_MS, RUNNERS_MAX, SWEPT_MAX,
-    Standing, TAKEN_MAX, Take, sound,
+    AGENTS_FORGOTTEN_MAX, Due, DueItem, Found, Guarded, Here, Inboxes, ItemKind, KEPT_MS, LOOKED_AT_MAX, Lapsed,
+    LeaseAct, LeaseAnswer, LeaseStep, Leased, OPEN_IN_ALL, OWNED_MAX, Owned, Placed, Put, PutAnswer, REST_MS,
+    RUNNERS_MAX, SWEPT_MAX, Standing, TAKEN_MAX, Take, sound,
 };
 use crate::limits::GUARD_MS_MAX;
 use crate::{CallError, ReadError, Sink, Subscription, index};
@@ -83,6 +83,10 @@ impl Words {
         })
     }
 
+    fn found(&mut self) -> Read<Found> {
+        Ok(Found { standing: self.standing()?, asker: self.read()?, body: self.body()? })
+    }
+
     fn leased(&mut self) -> Read<Leased> {
         Ok(Leased {
             id: self.read()?,
@@ -126,6 +130,7 @@ fn put_answer(words: &mut Words) -> Read<PutAnswer> {
         "no_runner" => PutAnswer::NoRunner,
         "full" => PutAnswer::Full,
         "conflict" => PutAnswer::Conflict,
+        "deleted" => PutAnswer::Deleted,
         _ => return Err(Odd),
     })
 }
@@ -195,13 +200,14 @@ impl RedisBroker {
     async fn leave_index(&self, project: &Project) -> Result<(), CallError> {
         self.inbox_index(project, "SREM").await?;
         let (inbox, _) = self.0.keys.inbox(project);
-        let there = self.command(&inbox, cmd("EXISTS").arg(&inbox)).await?;
-        if there == Value::Int(1) { self.inbox_index(project, "SADD").await } else { Ok(()) }
+        // One field alone are the books: that the project was deleted, and nothing since.
+        let fields = self.command(&inbox, cmd("HLEN").arg(&inbox)).await?;
+        if matches!(fields, Value::Int(2..)) { self.inbox_index(project, "SADD").await } else { Ok(()) }
     }
 }
 
 impl Inboxes for RedisBroker {
-    fn put(&self, project: Project, item: Put) -> BoxFuture<'_, Result<PutAnswer, CallError>> {
+    fn put(&self, project: Project, item: Put) -> BoxFuture<'_, Result<Placed, CallError>> {
         async move {
             item.sound()?;
             let call = self.inbox_call(&script::INBOX_PUT, &project).arg(&item.id).arg(&item.asker);
@@ -209,7 +215,8 @@ impl Inboxes for RedisBroker {
                 .arg(item.deadline_ms.min(GUARD_MS_MAX))
                 .arg(item.open_max)
                 .arg(item.open_max.saturating_mul(OPEN_IN_ALL));
-            let call = call.arg(&item.body[..]);
+            let life = item.life.map(|life| life.to_string()).unwrap_or_default();
+            let call = call.arg(&item.body[..]).arg(life);
             let call = match &item.kind {
                 ItemKind::Alarm { guard } => call.arg(guard),
                 ItemKind::Command { capability, session, agent, urgent, notice } => {
@@ -217,13 +224,16 @@ impl Inboxes for RedisBroker {
                     call.arg(u8::from(*urgent)).arg(u8::from(*notice))
                 }
             };
-            let read = |mut words: Words| Ok((put_answer(&mut words)?, is_entering_due(&mut words)?));
-            let (answer, enters) = self.inbox_answer(call, read).await?;
+            let read = |mut words: Words| {
+                let (answer, enters) = (put_answer(&mut words)?, is_entering_due(&mut words)?);
+                Ok((Placed { answer, life: words.read()? }, enters))
+            };
+            let (placed, enters) = self.inbox_answer(call, read).await?;
             if enters && let Err(error) = self.enter_inbox(&project).await {
                 // It is put; the next put or take tries again.
                 tracing::warn!(%project, %error, "a project with an inbox was not entered into the index");
             }
-            Ok(answer)
+            Ok(placed)
         }
         .boxed()
     }
@@ -292,6 +302,14 @@ impl Inboxes for RedisBroker {
         .boxed()
     }
 
+    fn find(&self, project: Project, id: String) -> BoxFuture<'_, Result<Option<Found>, ReadError>> {
+        async move {
+            let call = self.inbox_call(&script::INBOX_LOOK, &project).arg("find").arg(id);
+            self.inbox_read(call, |words| Ok(words.list(Words::found)?.pop())).await
+        }
+        .boxed()
+    }
+
     fn guard(&self, project: Project, key: String) -> BoxFuture<'_, Result<Option<Guarded>, ReadError>> {
         async move {
             let call = self.inbox_call(&script::INBOX_LOOK, &project).arg("guard").arg(key);
@@ -330,6 +348,7 @@ impl Inboxes for RedisBroker {
             for owned in &owned {
                 sound([&owned.session, &owned.agent].into_iter().chain(&owned.runner))?;
                 call = call.arg(&owned.session).arg(&owned.agent).arg(owned.runner.as_deref().unwrap_or_default());
+                call = call.arg(u8::from(owned.weak));
             }
             self.call(call).await.map(drop)
         }

@@ -83,6 +83,16 @@ impl Keys {
         format!("{}:inboxes:{shard:02}", self.prefix)
     }
 
+    /// Where a project's webhooks are.
+    pub(super) fn hooks(&self, project: &Project) -> String {
+        self.of(project, "hooks")
+    }
+
+    /// Projects with webhooks.
+    pub(super) fn hooked(&self, shard: u16) -> String {
+        format!("{}:hooks:{shard:02}", self.prefix)
+    }
+
     /// Whose key it is: a call brings an id alone. Of no project's slot.
     pub(super) fn api_key(&self, id: &str) -> String {
         format!("{}:key:{id}", self.prefix)
@@ -139,6 +149,7 @@ mod tests {
         assert_eq!(keys.gateways(), "tidings:gateways");
         assert_eq!(keys.inbox(&project), ("tidings:{demo}:inbox".into(), "tidings:{demo}:inbox:order".into()));
         assert_eq!(keys.inboxes(7), "tidings:inboxes:07");
+        assert_eq!((keys.hooks(&project), keys.hooked(7)), ("tidings:{demo}:hooks".into(), "tidings:hooks:07".into()));
         assert_eq!(keys.api_key("0a"), "tidings:key:0a");
         assert_eq!((keys.index(7), keys.lease(63)), ("tidings:index:07".into(), "tidings:lease:63".into()));
         assert_eq!((keys.rate("a:b"), keys.holds(7)), ("tidings:rate:a:b".into(), "tidings:holds:07".into()));

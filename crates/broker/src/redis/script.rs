@@ -91,6 +91,8 @@ scripts! {
     SLIP: Command = "common" "slip";
     /// What a gateway carries, and what all do.
     FLEET: Presence = "common" "fleet";
+    /// The index of webhooks, and where they are.
+    HOOKS: Command = "common" "hooks";
 }
 
 /// A call in the making.

@@ -1,6 +1,8 @@
 //! Redis Cluster: slots that move key by key (docs/log.md, scenario 6), nodes that die on the way, and primaries that were
 //! overruled.
 
+mod inbox;
+
 use std::sync::Arc;
 use std::time::Duration;
 

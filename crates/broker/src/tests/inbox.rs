@@ -43,6 +43,8 @@ struct World {
     project: Project,
     /// Ids and leases that were told.
     leases: Vec<(String, String, u64)>,
+    /// Lives of the project that were told.
+    lives: Vec<u64>,
     tally: BTreeMap<&'static str, u32>,
 }
 
@@ -61,6 +63,12 @@ impl World {
 
     fn runner(&mut self) -> String {
         self.pick(&["r", "r1", "s"])
+    }
+
+    /// Of a command that is put again.
+    fn life(&mut self) -> Option<u64> {
+        let again = !self.lives.is_empty() && self.random.random_bool(0.2);
+        again.then(|| self.lives[self.random.random_range(0..self.lives.len())])
     }
 
     fn put(&mut self) -> Put {
@@ -82,6 +90,7 @@ impl World {
             deadline_ms: self.random.random_range(0..3_000),
             open_max: self.random.random_range(2..6),
             body: Bytes::from(self.random.random_range(0..100_u32).to_string()),
+            life: self.life(),
         }
     }
 
@@ -106,18 +115,20 @@ impl World {
             self.clock.set(if back { self.clock.now_ms() - by_ms } else { self.clock.now_ms() + by_ms });
         }
         let p = self.project.clone();
-        match self.random.random_range(0..32) {
+        match self.random.random_range(0..34) {
             0..10 => {
                 let put = self.put();
                 let told = self.redis.put(p.clone(), put.clone()).await.expect("an answer");
                 assert_eq!(Ok(&told), self.memory.put(p, put.clone()).await.as_ref(), "{at}: {put:?}");
-                self.count(match told {
+                self.lives.push(told.life);
+                self.count(match told.answer {
                     PutAnswer::Queued => "queued",
                     PutAnswer::NoRunner => "no runner",
                     PutAnswer::Full => "full",
                     PutAnswer::Known(Standing::Answered(_)) => "answered",
                     PutAnswer::Known(_) => "known",
                     PutAnswer::Conflict => "conflict",
+                    PutAnswer::Deleted => "deleted",
                 });
             }
             10..17 => {
@@ -152,12 +163,21 @@ impl World {
             }
             26..28 => {
                 let runner = self.random.random_bool(0.8).then(|| self.runner());
-                let owned =
-                    vec![Owned { session: self.pick(&["", "x", "y"]), agent: self.pick(&["", "a", "b"]), runner }];
+                let (session, agent) = (self.pick(&["", "x", "y"]), self.pick(&["", "a", "b"]));
+                let owned = vec![Owned { session, agent, runner, weak: self.random.random_bool(0.4) }];
                 let told = self.redis.own(p.clone(), owned.clone()).await;
                 assert_eq!(told, self.memory.own(p, owned).await, "{at}");
             }
             28 => self.answer_in_log().await,
+            29 => {
+                let id = self.id();
+                let told = self.redis.find(p.clone(), id.clone()).await;
+                assert_eq!(told, self.memory.find(p, id.clone()).await, "{at}: {id}");
+            }
+            30 if self.random.random_bool(0.3) => {
+                self.redis.clear(p.clone()).await.expect("an answer");
+                self.memory.clear(p).await.expect("memory answers");
+            }
             _ => self.due(at).await,
         }
     }
@@ -243,6 +263,7 @@ async fn inboxes_in_lua_and_in_rust_agree() {
             writers,
             project: project(&name),
             leases: Vec::new(),
+            lives: Vec::new(),
             tally: std::mem::take(&mut tally),
         };
         for call in 0..CALLS {
@@ -257,6 +278,7 @@ async fn inboxes_in_lua_and_in_rust_agree() {
         "answered",
         "known",
         "conflict",
+        "deleted",
         "nothing taken",
         "taken",
         "another's",
@@ -280,7 +302,7 @@ fn command(id: &str) -> Put {
         notice: false,
     };
     let (asker, body) = ("alice".into(), Bytes::from_static(b"{}"));
-    Put { id: id.into(), asker, kind, deadline_ms: 60_000, open_max: 100, body }
+    Put { id: id.into(), asker, kind, deadline_ms: 60_000, open_max: 100, body, life: None }
 }
 
 fn asks(max: u32) -> Take {
@@ -314,12 +336,13 @@ async fn an_inbox_of_which_a_part_was_lost_begins_anew() {
     let server = RedisServer::start();
     let redis = connect(&server, None).await;
     let mut connection = server.connection().await;
+    let put = async || redis.put(project("p"), command("1")).await.expect("an answer").answer;
     for key in ["tidings:{p}:inbox", "tidings:{p}:inbox:order"] {
         redis.take(project("p"), asks(0)).await.expect("an answer");
-        assert_eq!(redis.put(project("p"), command("1")).await, Ok(PutAnswer::Queued));
+        assert_eq!(put().await, PutAnswer::Queued);
         let () = connection.del(key).await.expect("an answer");
         assert_eq!(redis.look(project("p"), vec!["1".into()]).await, Ok(vec![Standing::Unknown]), "without {key}");
-        assert_eq!(redis.put(project("p"), command("1")).await, Ok(PutAnswer::NoRunner));
+        assert_eq!(put().await, PutAnswer::NoRunner);
     }
 }
 
@@ -335,7 +358,7 @@ async fn commands_leave_without_memory() {
     set.expect("a setting");
     let full = CallError::Nothing(NothingWhy::Memory);
     assert_eq!(redis.put(p(), command("3")).await, Err(full.clone()));
-    let owned = Owned { session: "s".into(), agent: String::new(), runner: Some("r".into()) };
+    let owned = Owned { session: "s".into(), agent: String::new(), runner: Some("r".into()), weak: false };
     assert_eq!(redis.own(p(), vec![owned]).await, Err(full));
     let Ok(Here::Taken { commands, .. }) = redis.take(p(), asks(1)).await else { panic!("a take passes") };
     assert_eq!(commands.len(), 1);

@@ -11,15 +11,17 @@ use super::{Ask, Asked, Inner, Status};
 use crate::approval::{self, Answer, Decision};
 use crate::json::string;
 use crate::made::{self, FailedWhy};
+use crate::sessions::Sessions;
 use crate::{Refusal, digest};
 
 impl Inner {
     /// Decides, if nobody has.
     pub(super) async fn decide(&self, project: &Project, ask: &Ask) -> Result<(Asked, bool), Refusal> {
         let answer = Answer::of(&ask.command)?;
+        self.may_be_answered(project, ask.command.session.as_deref().unwrap_or_default(), &answer).await?;
         let id = ask.told.id.clone();
         let known = match self.begin(project, ask).await? {
-            Some(Standing::Answered(_)) => return Ok((Asked { id, status: Status::Answered }, true)),
+            Some(Standing::Answered(_)) => return Ok((Asked { id, status: Status::Answered, overruled: None }, true)),
             standing => standing.is_some(),
         };
         let session = ask.command.session.as_deref().unwrap_or_default();
@@ -54,7 +56,25 @@ impl Inner {
         if other.is_none() {
             self.notify(project, ask.told.clone(), session, ask.command.data.as_deref()).await;
         }
-        Ok((Asked { id, status: Status::Answered }, known))
+        Ok((Asked { id, status: Status::Answered, overruled: None }, known))
+    }
+
+    /// Whether the question is open and the answer one of its options; or it is decided: who comes late is told what stands.
+    async fn may_be_answered(&self, project: &Project, session: &str, answer: &Answer) -> Result<(), Refusal> {
+        let approval = &answer.approval_id;
+        if self.decision(project, session, approval).await?.is_some() {
+            return Ok(());
+        }
+        // Where no fold can be read now, nobody is kept from answering.
+        let Some(now) = Sessions::read(&**self.writers.broker(), project, &[session]).await? else { return Ok(()) };
+        match now.approval(session, approval) {
+            Some(open) => answer.check(open),
+            None if self.decision(project, session, approval).await?.is_some() => Ok(()),
+            None => {
+                let expected = "no approval of this id is open in this session";
+                Err(Refusal::of_field(ErrorCode::NotFound, "data.approval_id", expected))
+            }
+        }
     }
 
     /// The decision that stands, if one does.
@@ -68,10 +88,10 @@ impl Inner {
     /// known.
     pub(super) async fn begin(&self, project: &Project, ask: &Ask) -> Result<Option<Standing>, Refusal> {
         let guard = guard_of(&ask.told.id);
-        match self.put(project, ask.item(ItemKind::Alarm { guard }, self.settings.inbox_max)).await? {
+        match self.put(project, ask.item(ItemKind::Alarm { guard }, self.settings.inbox_max)).await?.answer {
             PutAnswer::Queued => Ok(None),
             PutAnswer::Known(standing) => Ok(Some(standing)),
-            refused @ (PutAnswer::NoRunner | PutAnswer::Full | PutAnswer::Conflict) => {
+            refused @ (PutAnswer::NoRunner | PutAnswer::Full | PutAnswer::Conflict | PutAnswer::Deleted) => {
                 Err(super::refusal(&refused, ask.command.capability()))
             }
         }

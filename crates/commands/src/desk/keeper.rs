@@ -1,4 +1,5 @@
-//! Looks after what a desk keeps: forgets what is answered, puts again what the store has lost, answers what is overdue.
+//! Looks after what a desk keeps: forgets what is answered, and what went with its project; puts again what the store has lost;
+//! answers what is overdue.
 //!
 //! Each project is looked at by a task of its own, so many at once: one whose log is slow keeps no other waiting.
 
@@ -120,12 +121,14 @@ async fn look_at(inner: &Inner, project: &Project, kept: &Kept, standing: &Stand
 
 async fn put(inner: &Inner, project: &Project, put: Put) -> Finding {
     let asker = put.asker.clone();
-    match inner.inboxes.put(project.clone(), put).await {
+    match inner.inboxes.put(project.clone(), put).await.map(|placed| placed.answer) {
         Ok(PutAnswer::Queued) => {
             inner.metrics.put_again.inc();
             Finding::Fine
         }
         Ok(PutAnswer::Known(Standing::Answered(first))) if made::is_of(&first.note, &asker) => Finding::Over,
+        // Nobody reads the answer to a command of a project that was deleted.
+        Ok(PutAnswer::Deleted) => Finding::Over,
         Ok(PutAnswer::Known(Standing::Answered(_)) | PutAnswer::Conflict) => Finding::Ends(FailedWhy::Conflict),
         // Runners come back as well; until the deadline there is time.
         Ok(PutAnswer::Known(_) | PutAnswer::NoRunner | PutAnswer::Full) => Finding::Fine,

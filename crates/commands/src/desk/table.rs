@@ -161,6 +161,7 @@ mod tests {
             deadline_ms: 1,
             open_max: 1,
             body: told.into(),
+            life: None,
         };
         Kept { put, told: Told::read(told.as_bytes()).expect("told"), due_at: Instant::now() }
     }

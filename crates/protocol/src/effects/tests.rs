@@ -184,6 +184,11 @@ fn approvals_and_the_fleet() {
             r#"set approvals/q {"agent":"a","approval_id":"q","id":"e1","input":{"x":1},"options":["y","n"],"question":"?","session":"s","time":"2026-11-20T09:00:00.123Z","tool":"t"}"#,
         ],
     );
+    let long = json!({"approval_id": "q", "question": "?", "options": ["x".repeat(3_000), "y".repeat(3_000)]});
+    assert!(
+        lines("approval.requested", &long)[0].contains(r#""options_cut":true"#),
+        "who answers may mean another one"
+    );
     check("approval.resolved", &json!({"approval_id": "q", "decision": "y", "by": "u"}), &["delete approvals/q"]);
     check(
         "swarm.topology",

@@ -71,6 +71,32 @@ impl State {
         version: u32,
         fields: impl IntoIterator<Item = (String, Bytes)>,
     ) -> Result<State, StateError> {
+        State::read(position, version, fields, true)
+    }
+
+    /// The fields that [`State::of_sessions`] reads for these sessions.
+    pub fn fields_of<'a>(sessions: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        [PROJECT.to_owned()].into_iter().chain(sessions.into_iter().map(session_field)).collect()
+    }
+
+    /// The same of those live sessions alone whose fields are there: to look at them, never to be written back.
+    ///
+    /// # Errors
+    /// Those of [`State::from_fields`], but that sessions may be missing.
+    pub fn of_sessions(
+        position: Position,
+        version: u32,
+        fields: impl IntoIterator<Item = (String, Bytes)>,
+    ) -> Result<State, StateError> {
+        State::read(position, version, fields, false)
+    }
+
+    fn read(
+        position: Position,
+        version: u32,
+        fields: impl IntoIterator<Item = (String, Bytes)>,
+        whole: bool,
+    ) -> Result<State, StateError> {
         let mut fields = fields.into_iter().peekable();
         if version == 0 && fields.peek().is_none() {
             let mut state = State::new(StateLimits::default());
@@ -104,7 +130,11 @@ impl State {
         let incomplete = Some(project.incomplete_before).filter(|text| !text.is_empty());
         state.incomplete_before = incomplete.map(|text| text.parse().map_err(|_| malformed())).transpose()?;
         for wire::LiveSession { session, times } in project.sessions {
-            let body = bodies.remove(&session).ok_or_else(|| StateError::Missing(session_field(&session)))?;
+            let body = match bodies.remove(&session) {
+                Some(body) => body,
+                None if whole => return Err(StateError::Missing(session_field(&session))),
+                None => continue,
+            };
             let times = decode_times(times);
             state.bytes += body.bytes;
             state.sessions.insert(session.into(), Live { body: Arc::new(body), times, dirty: false, saved: true });

@@ -6,6 +6,7 @@ use super::ident::{name_fault, text_of};
 use crate::codes::ErrorCode;
 use crate::limits::NAME_BYTES_MAX;
 use crate::problem::FieldProblem;
+use crate::timestamp::parse_rfc3339;
 use crate::vocabulary::{EventType, Kind};
 
 /// Notes every member of `data` that is missing or not what it should be.
@@ -35,6 +36,7 @@ fn check_value(name: &str, kind: Kind, value: &str, index: u64, faults: &mut Fau
         Kind::Number(min, max) => number(value).is_some_and(|number| (min..=max).contains(&number)),
         Kind::Object => value.starts_with('{'),
         Kind::Text => value.starts_with('"'),
+        Kind::Time => text_of(value).is_some_and(|text| parse_rfc3339(&text).is_some()),
         Kind::Word(words) => text_of(value).is_some_and(|word| words.contains(&&*word)),
         Kind::Name => match text_of(value) {
             None => false,
@@ -70,6 +72,7 @@ fn expectation(kind: Kind) -> String {
         Kind::Number(min, max) => format!("expected a number from {min} to {max}"),
         Kind::Object => "expected an object".into(),
         Kind::Text => "expected a string".into(),
+        Kind::Time => "expected a time as RFC 3339 has it".into(),
         Kind::Word(words) => format!("expected one of {}", words.join(", ")),
     }
 }

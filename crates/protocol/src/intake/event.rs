@@ -279,6 +279,13 @@ pub(super) fn data_value(json: &str) -> Option<serde_json::Value> {
     serde_json::from_str(json).ok().or_else(|| serde_json::from_str(&without_half_pairs(json)).ok())
 }
 
+/// An event's envelope as a value, for who reads members of `data`: half a surrogate pair, which events may hold, becomes
+/// U+FFFD. `None`: no intake made it.
+pub fn envelope_value(json: &[u8]) -> Option<serde_json::Value> {
+    let json = std::str::from_utf8(json).ok()?;
+    if json.is_empty() { None } else { data_value(json) }
+}
+
 /// The same JSON with each half of a surrogate pair that stands alone replaced by U+FFFD.
 pub(crate) fn without_half_pairs(json: &str) -> String {
     let unit = |at: usize| {
@@ -310,6 +317,13 @@ pub(crate) fn without_half_pairs(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_envelope_can_be_read_whatever_was_cut_in_it() {
+        let envelope = envelope_value(br#"{"type":"log","data":{"message":"a\ud83d"}}"#).expect("it can be read");
+        assert_eq!(envelope["data"]["message"], "a\u{fffd}");
+        assert_eq!((envelope_value(b"\xff"), envelope_value(b"{")), (None, None));
+    }
 
     #[test]
     fn half_a_surrogate_pair_becomes_a_replacement_character() {

@@ -35,10 +35,11 @@ impl Ceilings {
 
     /// Settings as they take effect: no number above its ceiling. What is not set stays so.
     pub fn clamp(&self, settings: Settings) -> Settings {
-        let Settings { retention, redaction, acknowledgement, limits, commands, webhooks } = settings;
+        let Settings { retention, redaction, acknowledgement, limits, commands, webhooks, unknown } = settings;
         Settings {
             commands,
             webhooks,
+            unknown,
             retention: Retention {
                 events: retention.events.map(|own| own.min(self.retention_events)),
                 bytes: retention.bytes.map(|own| own.min(self.retention_bytes)),

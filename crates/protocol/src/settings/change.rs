@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::{Answers, Settings, is_default};
+use super::{Answers, Settings, Unknown, is_default, unknown};
 use crate::codes::ErrorCode;
 use crate::limits::FAULTS_MAX;
 use crate::problem::FieldProblem;
@@ -76,6 +76,9 @@ impl Change {
                 "commands.webhook" | "webhooks" => {}
                 _ => unreachable!("the reader knows no other fields"),
             }
+            if !matches!(*field, "commands.webhook" | "webhooks") {
+                changed.unknown.forget(field);
+            }
         }
         self.hooks.make(&mut changed)?;
         Ok(changed)
@@ -94,9 +97,20 @@ pub fn brings_rules(patch: &Value) -> bool {
     patch.pointer("/redaction/rules").is_some_and(Value::is_array)
 }
 
-/// Settings as they were stored. Fields of a newer version are left out.
+/// Settings as they were stored. What a newer version added is kept beside them, and so is a webhook that cannot be read: it
+/// alone is [left out](Settings::left_out).
+///
+/// # Errors
+/// It is no JSON, or something else in it is not what it should be.
 pub fn read(stored: &[u8]) -> Result<Settings, serde_json::Error> {
-    if stored.is_empty() { Ok(Settings::default()) } else { serde_json::from_slice(stored) }
+    if stored.is_empty() {
+        return Ok(Settings::default());
+    }
+    let stored: Value = serde_json::from_slice(stored)?;
+    let mut settings: Settings = serde_json::from_value(unknown::readable(stored.clone()))?;
+    let known = serde_json::to_value(&settings).expect("settings have string keys only");
+    settings.unknown = Unknown::of(stored, &known);
+    Ok(settings)
 }
 
 #[derive(Default)]
@@ -303,7 +317,7 @@ impl Reader {
 impl Settings {
     /// The fields that are set, with dots.
     pub fn fields(&self) -> Fields {
-        let Settings { retention, redaction, acknowledgement, limits, commands, webhooks } = self;
+        let Settings { retention, redaction, acknowledgement, limits, commands, webhooks, unknown: _ } = self;
         let all = [
             ("retention.events", is_default(&retention.events)),
             ("retention.bytes", is_default(&retention.bytes)),

@@ -39,7 +39,7 @@ const fn delta(name: &'static str, key: KeyRule, data: &'static [Member]) -> Eve
     EventType { name, lane: Lane::Delta, key, scope: Scope::Project, data, state: "" }
 }
 
-use Kind::{Any, Array, Bool, Name, Object, Text, Word};
+use Kind::{Any, Array, Bool, Name, Object, Text, Time, Word};
 use Scope::{Agent, Project, Session};
 
 pub(super) const TYPES: &[EventType] = &[
@@ -86,7 +86,7 @@ pub(super) const TYPES: &[EventType] = &[
             must("approval_id", Name),
             must("question", Text),
             must("options", Array),
-            may("deadline", Any),
+            may("deadline", Time),
             may("tool", Any),
             may("input", Any),
         ],

@@ -103,6 +103,7 @@ fn render_member(member: &Member) -> String {
         Kind::Number(min, max) => format!(" {min} to {max}"),
         Kind::Object => " object".into(),
         Kind::Text => " text".into(),
+        Kind::Time => " RFC 3339".into(),
         Kind::Word(words) => format!(" {}", words.join("\\|")),
     };
     format!("`{}{}`{kind}", member.name, if member.required { "" } else { "?" })

@@ -10,9 +10,11 @@ use axum::response::Response;
 use http::StatusCode;
 use tidings_broker::inbox::PutAnswer;
 use tidings_commands::Refusal;
-use tidings_commands::approval::{self, Decision};
+use tidings_commands::approval::{self, Decision, Question};
+use tidings_log::writer::{Options, Outcome};
 use tidings_protocol::grant::{Grant, Scope};
 use tidings_protocol::limits::NAME_BYTES_MAX;
+use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 use tidings_runtime::http::problem::Refused;
@@ -81,6 +83,8 @@ pub(crate) async fn show(
         let wait = Duration::from_secs(params.number("wait", (0, WAIT_S_MAX))?.unwrap_or(0));
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
         inner.count(&project, &grant, &settings, (1, 0)).await?;
+        let waits = (!wait.is_zero()).then(|| inner.waits.enter(super::subject(&inner, &grant)));
+        let _waiting = waits.transpose()?;
         let guarded = inner.counter.guarded(&project, &key, Instant::now() + wait, &inner.stop).await?;
         let id = serde_json::Value::from(approval);
         let body = match guarded {
@@ -120,13 +124,46 @@ pub(super) async fn permitted(
     Err(Refused::from(refused).into())
 }
 
+/// The questions among events, each with its place.
+pub(crate) fn questions(events: &[wire::Event]) -> Vec<(usize, Question)> {
+    events.iter().enumerate().filter_map(|(at, event)| Some((at, Question::of(event)?))).collect()
+}
+
 impl Inner {
+    /// Says once more what is decided of what was asked behind its decision: by a runner that was restarted, say. `outcomes`:
+    /// of the events that [`questions`] looked at.
+    ///
+    /// # Errors
+    /// Those of the store. To send the events again is harmless, and does what is missing.
+    pub(crate) async fn tell_decided(
+        &self,
+        project: &Project,
+        asked: Vec<(usize, Question)>,
+        outcomes: &[Option<&Outcome>],
+    ) -> Result<(), Rejected> {
+        let place = |(at, question): (usize, Question)| match outcomes.get(at).copied().flatten()? {
+            Outcome::Appended { position, .. } | Outcome::Duplicate { position: Some(position), .. } => {
+                Some((question, *position))
+            }
+            _ => None,
+        };
+        let asked: Vec<(Question, Position)> = asked.into_iter().filter_map(place).collect();
+        let mut again = Vec::new();
+        for (question, position) in asked {
+            let guarded = self.counter.inboxes().guard(project.clone(), question.guard_key()).await;
+            let before = guarded.map_err(Refusal::from)?.filter(|guarded| guarded.position.n() < position.n());
+            again.extend(before.map(|guarded| question.resolved_again(&guarded.note)));
+        }
+        let written = self.writers.submit(project, again, Options::new()).await;
+        written.map(drop).map_err(|error| Refusal::from(error.why).into())
+    }
+
     /// Puts an alarm for each question with a deadline, before the question is appended: one that rings for a question which
     /// nobody hears does no harm.
     pub(crate) async fn put_alarms(&self, project: &Project, events: &[wire::Event]) -> Result<(), Rejected> {
         for alarm in events.iter().filter_map(approval::alarm) {
             let put = self.counter.inboxes().put(project.clone(), alarm).await.map_err(Refusal::from)?;
-            if put == PutAnswer::Full {
+            if put.answer == PutAnswer::Full {
                 tracing::warn!(%project, "an approval will not expire: the inbox is full");
             }
         }

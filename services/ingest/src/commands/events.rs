@@ -26,6 +26,7 @@ use tidings_protocol::problem::FieldProblem;
 use tidings_protocol::wire;
 use tidings_registry::Effective;
 
+use super::approvals::questions;
 use super::params::Params;
 use super::{Refusals, json, leased, subject};
 use crate::Inner;
@@ -122,7 +123,11 @@ async fn texts(inner: &Inner, headers: &HeaderMap, body: Body) -> Result<Vec<Str
     Ok(all)
 }
 
-async fn taken(
+/// Takes events for the command of a lease, each as its JSON.
+///
+/// # Errors
+/// Whatever a request with them is refused with.
+pub(crate) async fn taken(
     inner: &Inner,
     grant: &Grant,
     lease: &Lease,
@@ -152,7 +157,8 @@ async fn taken(
         counted.give_back();
         return Err(rejected);
     }
-    inner.counter.owners().note(&lease.project, &events);
+    inner.counter.owners().note_answers(&lease.project, &events);
+    let asked = questions(&events);
     let last = events.last().filter(|event| is_final(&event.r#type));
     let last = last.map(|event| (event.r#type.clone(), event.id.clone()));
     let options = Options { deadline: tokio::time::Instant::now() + inner.deadline, jumps: Jumps::default() };
@@ -167,6 +173,7 @@ async fn taken(
         Err(SubmitError { results, .. }) => results.iter().map(Option::as_ref).collect(),
     };
     inner.tenants.on_appended(&lease.project, facts.count(all.iter().copied(), &inner.metrics.facts));
+    inner.tell_decided(&lease.project, asked, &all).await?;
     if let (Some((kind, id)), Some(Some(outcome))) = (last, all.last()) {
         stands(inner, lease, (&kind, &id), outcome, all.len()).await?;
     }

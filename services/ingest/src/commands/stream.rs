@@ -15,6 +15,7 @@ use tidings_runtime::http::rights::Held;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::waits::Waiting;
 use crate::Inner;
 use crate::answer::{self, Rejected};
 
@@ -83,7 +84,7 @@ pub(super) async fn open(
     inner: &Arc<Inner>,
     project: Project,
     take: Take,
-    grant: Grant,
+    (grant, waiting): (Grant, Option<Waiting>),
     form: Form,
 ) -> Result<Response, Rejected> {
     if inner.stop.is_cancelled() {
@@ -96,7 +97,7 @@ pub(super) async fn open(
     let news = Arc::new(Notify::new());
     let told = news.clone();
     let held = inner.rights.hold(grant, vec![(project.clone(), Scope::Work)], move || told.notify_one());
-    let stream = Stream { inner: inner.clone(), project, take, form, chunks, held, news };
+    let stream = Stream { inner: inner.clone(), project, take, form, chunks, held, news, _waiting: waiting };
     inner.tasks.spawn(stream.run(first));
     let body = futures_util::stream::poll_fn(move |cx| {
         body.poll_recv(cx).map(|chunk| chunk.map(Ok::<Bytes, std::convert::Infallible>))
@@ -118,6 +119,7 @@ struct Stream {
     chunks: mpsc::Sender<Bytes>,
     held: Held,
     news: Arc<Notify>,
+    _waiting: Option<Waiting>,
 }
 
 impl Stream {

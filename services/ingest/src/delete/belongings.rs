@@ -2,7 +2,8 @@
 //! project. Viewers do not: they are there for as long as they are connected, and what is kept of them for one lease longer.
 //!
 //! The order is such that whoever is cut off in the middle may ask again, and loses nothing that he did not mean to lose:
-//! keys first, so that runners stop; then, behind the log, the settings, since as long as events may come what must be
+//! keys first, so that runners stop, and the inbox, so that nothing of it is answered in the log that comes after; then, behind
+//! the log, the inbox again, for what was put meanwhile, the settings, since as long as events may come what must be
 //! hidden in them stays hidden; members last. The key or the membership of who asks is the very last: with it the rest can
 //! still be asked for. Done again, each step finds less to do.
 
@@ -45,19 +46,28 @@ pub(super) struct Belongings<'a> {
 }
 
 impl Belongings<'_> {
-    /// Before the log: all keys but that of who asks. They are refused within two seconds, as revoked ones are.
+    /// Before the log: all keys but that of who asks, which are refused within two seconds, as revoked ones are; and what is
+    /// asked of runners.
     pub(super) async fn before(&self) -> Result<Gone, Rejected> {
         let keys = self.inner.registry.keys(self.project.clone()).await.map_err(unread)?;
         let others = keys.into_iter().map(|(id, _)| id).filter(|id| Some(&**id) != self.grant.key_id());
         let keys = all(others.map(|id| self.inner.registry.remove_key(self.project.clone(), id))).await?;
+        self.inbox().await?;
         Ok(Gone { keys, ..Gone::default() })
+    }
+
+    /// What is asked of runners: gateways do not put it again, and runners that wait wait on.
+    async fn inbox(&self) -> Result<(), Rejected> {
+        self.inner.counter.inboxes().clear(self.project.clone()).await.map_err(|error| undone(&error))
     }
 
     /// Behind the log: all else.
     pub(super) async fn behind(&self, gone: Gone) -> Result<Gone, Rejected> {
         self.inner.presences.forget_runners(self.project.clone()).await.map_err(|error| undone(&error))?;
-        self.inner.counter.inboxes().clear(self.project.clone()).await.map_err(|error| undone(&error))?;
+        self.inbox().await?;
         let settings = self.settings().await?;
+        // Behind the settings: whoever delivers finds none soon. A place that it makes until then goes by itself.
+        self.inner.broker.hooks().clear(self.project.clone()).await.map_err(|error| undone(&error))?;
         let registry = &self.inner.registry;
         let members = registry.members(self.project.clone()).await.map_err(unread)?;
         let own = (*self.grant.holder() == Holder::User).then(|| self.grant.subject());

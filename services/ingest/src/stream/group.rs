@@ -16,6 +16,7 @@ use super::{BUSY_PAUSE, End, GROUP_BYTES, GROUP_LINES, GROUP_REFUSALS_BYTES};
 use crate::Inner;
 use crate::answer::{self, EventResult};
 use crate::clock::{Ids, unix_ms};
+use crate::commands::approvals::questions;
 use crate::commands::decisions;
 use crate::facts::Facts;
 use crate::lines::Line;
@@ -132,7 +133,7 @@ impl Group {
             limits: &inner.limits,
             received_ms: self.received_ms,
             next_id: &mut next_id,
-            default_runner: None,
+            default_runner: head.runner.as_deref(),
             default_traceparent: head.traceparent.as_deref(),
             idempotency_key: head.idempotency_key.as_deref(),
         };
@@ -228,7 +229,8 @@ impl Group {
             counted.give_back();
             return (Vec::new(), Told { end: Some(End::Failed(Failure::Away)), ..Told::default() });
         }
-        inner.counter.owners().note(&head.project, &self.events);
+        inner.counter.owners().note(&head.project, &self.events, grant.runner());
+        let asked = questions(&self.events);
         let began = Instant::now();
         let options = Options { deadline, jumps: *jumps };
         for event in &self.events {
@@ -247,6 +249,11 @@ impl Group {
         observe(&inner.metrics.append_seconds, began);
         let appended = facts.count(outcomes.iter().map(Option::as_ref), &inner.metrics.facts);
         inner.tenants.on_appended(&head.project, appended);
+        let all: Vec<_> = outcomes.iter().map(Option::as_ref).collect();
+        if inner.tell_decided(&head.project, asked, &all).await.is_err() {
+            // Whoever comes again with the group hears of it then.
+            return (Vec::new(), Told { end: Some(End::Failed(Failure::OutcomeUnknown)), ..Told::default() });
+        }
         let mut outcomes = outcomes.into_iter();
         let mut told = Told { end: failed.map(End::Failed), ..Told::default() };
         let mut out = Vec::with_capacity(self.refusals_bytes + self.lines.len() * 112);

@@ -386,10 +386,28 @@ pub(super) async fn names_and_bodies_are_bounded(subject: &mut dyn Subject) {
     {
         assert!(inbox.put(project("p"), item).await.is_err());
     }
-    assert_eq!(inbox.put(project("p"), large(BODY_BYTES_MAX)).await, Ok(PutAnswer::Queued));
+    let placed = inbox.put(project("p"), large(BODY_BYTES_MAX)).await.expect("an answer");
+    assert_eq!(placed.answer, PutAnswer::Queued);
     let many: Vec<String> = (0..33).map(|number| format!("c{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     for take in [asks("r\n", &["chat"], 1), asks("", &["chat"], 1), asks("r", &["c\0"], 1), asks("r", &many, 1)] {
         assert!(inbox.take(project("p"), take).await.is_err());
     }
+}
+
+pub(super) async fn what_is_open_is_found_with_who_asked(subject: &mut dyn Subject) {
+    let inbox = Inbox::of(subject);
+    let find = async |id: &str| inbox.0.find(project("p"), id.into()).await.expect("an answer");
+    assert_eq!(find("1").await, None);
+    inbox.come("r", &["chat"]).await;
+    inbox.queue(command("1", "chat")).await;
+    inbox.queue(alarm("2", "a:2")).await;
+    let of = |id: &str, standing| Some(Found { standing, asker: "alice".into(), body: command(id, "").body });
+    assert_eq!(find("1").await, of("1", Standing::Queued));
+    assert_eq!(find("2").await, of("2", Standing::Queued));
+    assert_eq!(inbox.ids("r", &["chat"]).await, ["1"]);
+    inbox.accept("r", "1").await;
+    assert_eq!(find("1").await, of("1", Standing::Accepted { runner: "r".into() }));
+    settle_in_log(subject, "c:1", "done").await;
+    assert_eq!((find("1").await, inbox.due().await.open), (None, 1), "it is answered, and leaves");
 }

@@ -146,6 +146,29 @@ pub(super) async fn an_agents_runner_comes_before_its_sessions(subject: &mut dyn
     assert_eq!(inbox.ids("r", &[]).await, ["1"]);
 }
 
+pub(super) async fn a_weak_claim_takes_what_nobody_has(subject: &mut dyn Subject) {
+    let inbox = Inbox::of(subject);
+    inbox.claim("r", "free", "").await;
+    for runner in ["r", "s"] {
+        inbox.come(runner, &["chat"]).await;
+    }
+    inbox.own(Some("r"), "held", "a").await;
+    inbox.own(Some("gone"), "of a publisher", "").await;
+    inbox.claim("gone", "free", "").await;
+    for (session, agent) in [("held", ""), ("held", "a"), ("held", "b"), ("of a publisher", ""), ("free", "")] {
+        inbox.claim("s", session, agent).await;
+    }
+    inbox.claim("r", "held", "b").await;
+    for (id, session, agent) in [("1", "held", "b"), ("2", "held", ""), ("3", "free", ""), ("4", "of a publisher", "")]
+    {
+        inbox.queue(command_for(id, "chat", session, agent)).await;
+    }
+    assert_eq!(inbox.ids("r", &[]).await, ["1", "2"]);
+    assert_eq!(inbox.ids("s", &[]).await, ["3"], "neither who was not there nor who is not there took it");
+    inbox.leave("s", "subject of s").await;
+    assert_eq!(inbox.due().await.lapsed[0].sessions, ["free"]);
+}
+
 pub(super) async fn what_is_bound_to_a_lapsed_runner_is_lost(subject: &mut dyn Subject) {
     let inbox = Inbox::of(subject);
     inbox.come("r", &["chat"]).await;
@@ -185,7 +208,8 @@ pub(super) async fn a_session_that_is_over_is_nobodys(subject: &mut dyn Subject)
 pub(super) async fn sessions_of_a_lapsed_runner_are_told_until_they_are_forgotten(subject: &mut dyn Subject) {
     let inbox = Inbox::of(subject);
     inbox.come("r", &["chat"]).await;
-    let owned = |number| Owned { session: format!("{number:03}"), agent: "a".into(), runner: Some("r".into()) };
+    let owned =
+        |number| Owned { session: format!("{number:03}"), agent: "a".into(), runner: Some("r".into()), weak: false };
     subject.inboxes().own(project("p"), (0..150).map(owned).collect()).await.expect("an answer");
     inbox.leave("r", "subject of r").await;
     let mut told = Vec::new();
@@ -202,7 +226,12 @@ pub(super) async fn sessions_of_a_lapsed_runner_are_told_until_they_are_forgotte
 pub(super) async fn who_was_heard_of_longest_ago_is_forgotten_first(subject: &mut dyn Subject) {
     let inbox = Inbox::of(subject);
     inbox.come("r", &["chat"]).await;
-    let owned = |number: usize| Owned { session: format!("{number}"), agent: String::new(), runner: Some("r".into()) };
+    let owned = |number: usize| Owned {
+        session: format!("{number}"),
+        agent: String::new(),
+        runner: Some("r".into()),
+        weak: false,
+    };
     for from in (0..OWNED_MAX).step_by(1_000) {
         let owned = (from..from + 1_000).map(owned).collect();
         subject.inboxes().own(project("p"), owned).await.expect("an answer");

@@ -4,18 +4,19 @@
 //! that lapsed. What is found later than it became due is judged by its time all the same.
 
 mod care;
+mod item;
 mod leases;
 mod owners;
+mod taking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 
+use self::item::{Counter, Item, Place, Queue, Runner, State, guard_key};
 use self::owners::Owners;
-use crate::inbox::{
-    DueItem, Guarded, Here, ItemKind, KEPT_MS, LOOKED_AT_MAX, Leased, OPEN_IN_ALL, Put, PutAnswer, RUNNERS_MAX,
-    SWEPT_MAX, Standing, Take, USED_EVERY_MS, guard_of,
-};
+use crate::inbox::waking::{self, Word};
+use crate::inbox::{Guarded, ItemKind, KEPT_MS, OPEN_IN_ALL, Put, PutAnswer, SWEPT_MAX, Standing, USED_EVERY_MS};
 use crate::limits::GUARD_MS_MAX;
 
 /// Who stands under a guard's key.
@@ -48,120 +49,10 @@ pub(super) struct Book {
     horizon_ms: u64,
     used_ms: u64,
     entered: bool,
-    wakes: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Queue {
-    Of(String),
-    Bound(String),
-}
-
-/// What is counted together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Counter {
-    Of(String),
-    Bound,
-    /// By the class of their guards.
-    Alarms(String),
-}
-
-/// Urgent ones (`false`) first, then by when they were put.
-type Place = (bool, u64);
-
-#[derive(Debug)]
-struct Item {
-    asker: String,
-    kind: ItemKind,
-    /// The runner that it is bound to; empty: none.
-    bound: String,
-    place: Place,
-    deadline_ms: u64,
-    is_past: bool,
-    lease: u64,
-    state: State,
-    /// Who gave it back, and until when he does not get it again.
-    rests: Option<(String, u64)>,
-    body: Bytes,
-}
-
-#[derive(Debug)]
-enum State {
-    Waits,
-    Leased { runner: String, until_ms: u64 },
-    Accepted { runner: String },
-}
-
-#[derive(Debug)]
-struct Runner {
-    subject: String,
-    capabilities: Vec<String>,
-    until_ms: u64,
-    /// For so long it is there from its last word on.
-    ttl_ms: u64,
-}
-
-impl Item {
-    fn queue(&self) -> Option<Queue> {
-        match &self.kind {
-            ItemKind::Command { .. } if !self.bound.is_empty() => Some(Queue::Bound(self.bound.clone())),
-            ItemKind::Command { capability, .. } => Some(Queue::Of(capability.clone())),
-            ItemKind::Alarm { .. } => None,
-        }
-    }
-
-    fn counter(&self) -> Counter {
-        match &self.kind {
-            ItemKind::Command { notice: false, .. } if !self.bound.is_empty() => Counter::Bound,
-            ItemKind::Command { capability, .. } => Counter::Of(capability.clone()),
-            ItemKind::Alarm { guard } => Counter::Alarms(guard.split(':').next().unwrap_or_default().to_owned()),
-        }
-    }
-
-    fn is_asked(&self) -> bool {
-        matches!(self.kind, ItemKind::Command { notice: false, .. })
-    }
-
-    fn is_notice(&self) -> bool {
-        matches!(self.kind, ItemKind::Command { notice: true, .. })
-    }
-
-    fn guard(&self, id: &str) -> String {
-        guard_key(&self.kind, id)
-    }
-
-    /// Who has it, else whom it is bound to.
-    fn runner(&self) -> &str {
-        match &self.state {
-            State::Waits => &self.bound,
-            State::Leased { runner, .. } | State::Accepted { runner } => runner,
-        }
-    }
-
-    fn standing(&self, now_ms: u64) -> Standing {
-        match &self.state {
-            State::Leased { runner, until_ms } if now_ms < *until_ms => Standing::Leased { runner: runner.clone() },
-            State::Accepted { runner } => Standing::Accepted { runner: runner.clone() },
-            State::Waits | State::Leased { .. } => Standing::Queued,
-        }
-    }
-
-    fn told(&self, id: &str) -> DueItem {
-        DueItem {
-            id: id.to_owned(),
-            alarm: matches!(self.kind, ItemKind::Alarm { .. }),
-            asker: self.asker.clone(),
-            runner: self.runner().to_owned(),
-            body: self.body.clone(),
-        }
-    }
-}
-
-fn guard_key(kind: &ItemKind, id: &str) -> String {
-    match kind {
-        ItemKind::Command { .. } => guard_of(id),
-        ItemKind::Alarm { guard } => guard.clone(),
-    }
+    /// Of the project, which begins with 0 and has another one behind each deletion.
+    life: u64,
+    /// What is to be said to those who wait.
+    words: Vec<String>,
 }
 
 impl Book {
@@ -179,13 +70,28 @@ impl Book {
         self.entered
     }
 
-    /// It was used now, or somebody only looked after it. Whether those who watch are to be woken.
-    pub(super) fn close(&mut self, now_ms: u64, is_use: bool) -> bool {
+    /// An inbox that was emptied with its project.
+    pub(super) fn of_life(life: u64, now_ms: u64) -> Book {
+        Book { life, used_ms: now_ms, ..Book::default() }
+    }
+
+    pub(super) fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// It holds nothing. Whether it stays all the same, to tell that the project was deleted; nobody need find it.
+    pub(super) fn remains(&mut self) -> bool {
+        self.entered = false;
+        self.life > 0
+    }
+
+    /// It was used now, or somebody only looked after it. What those who wait are to be told.
+    pub(super) fn close(&mut self, now_ms: u64, is_use: bool) -> Option<Bytes> {
         let known = self.used_ms > 0 && (self.used_ms..self.used_ms + USED_EVERY_MS).contains(&now_ms);
         if is_use && !known {
             self.used_ms = now_ms;
         }
-        std::mem::take(&mut self.wakes)
+        waking::message(&std::mem::take(&mut self.words))
     }
 
     /// Looks at what became due, about so many things.
@@ -253,8 +159,8 @@ impl Book {
         item.state = State::Waits;
         if let Some(queue) = item.queue().filter(|_| !item.is_past) {
             let place = item.place;
+            self.words.push(queue.word().to_string());
             self.queues.entry(queue).or_default().insert(place, id.to_owned());
-            self.wakes = true;
         }
     }
 
@@ -265,9 +171,11 @@ impl Book {
             State::Leased { runner, until_ms } => {
                 self.hands.remove(&(runner.clone(), id.to_owned()));
                 self.leases.remove(&(*until_ms, id.to_owned()));
+                self.words.push(Word::Hand(runner).to_string());
             }
             State::Accepted { runner } => {
                 self.hands.remove(&(runner.clone(), id.to_owned()));
+                self.words.push(Word::Hand(runner).to_string());
             }
         }
     }
@@ -315,6 +223,9 @@ impl Book {
     pub(super) fn put(&mut self, now_ms: u64, put: Put, guards: &Guards<'_>) -> PutAnswer {
         self.entered = true;
         self.sweep(now_ms, SWEPT_MAX);
+        if put.life.is_some_and(|life| life < self.life) {
+            return PutAnswer::Deleted;
+        }
         let known = self.items.get(&put.id);
         if known.is_some_and(|item| item.asker != put.asker) {
             return PutAnswer::Conflict;
@@ -358,99 +269,12 @@ impl Book {
         self.open.insert(counter, open + 1);
         self.asked += u32::from(item.is_asked());
         if let Some(queue) = item.queue() {
+            self.words.push(queue.word().to_string());
             self.queues.entry(queue).or_default().insert(item.place, put.id.clone());
         }
         self.horizon_ms = self.horizon_ms.max(deadline_ms);
         self.deadlines.insert((deadline_ms, put.id.clone()));
         self.items.insert(put.id, item);
-        self.wakes = true;
         PutAnswer::Queued
-    }
-
-    pub(super) fn take(&mut self, now_ms: u64, take: Take, guards: &Guards<'_>) -> Here {
-        self.entered = true;
-        self.sweep(now_ms, SWEPT_MAX);
-        let runner = take.runner;
-        let mut until_ms = now_ms.saturating_add(take.ttl_ms);
-        match self.runners.get(&runner) {
-            // Somebody else's things are not his who comes next.
-            Some(known)
-                if known.subject != take.subject && (now_ms < known.until_ms || self.has_something(&runner)) =>
-            {
-                return Here::Anothers;
-            }
-            Some(known) if known.subject != take.subject => {}
-            Some(known) => until_ms = until_ms.max(known.until_ms),
-            None if self.runners.len() >= RUNNERS_MAX => return Here::Full,
-            None => {}
-        }
-        let now_there =
-            Runner { subject: take.subject, capabilities: take.capabilities.clone(), until_ms, ttl_ms: take.ttl_ms };
-        if let Some(before) = self.runners.insert(runner.clone(), now_there) {
-            self.ends.remove(&(before.until_ms, runner.clone()));
-            self.lapsed.remove(&(before.until_ms, runner.clone()));
-        }
-        self.ends.insert((until_ms, runner.clone()));
-
-        let in_hand = self.hand(&runner).len();
-        let wanted = take.max as usize;
-        let mut room = wanted.min((take.in_hand_max as usize).saturating_sub(in_hand));
-        let mut commands = Vec::new();
-        for id in self.candidates(&runner, take.capabilities, wanted, room) {
-            if commands.len() == wanted {
-                break;
-            }
-            let item = &self.items[&id];
-            let is_notice = item.is_notice();
-            if room == 0 && !is_notice {
-                continue;
-            }
-            let rests = item.rests.as_ref().is_some_and(|(whose, until_ms)| *whose == runner && now_ms < *until_ms);
-            if item.deadline_ms <= now_ms || rests {
-                continue;
-            }
-            if guards(&item.guard(&id)).is_some() {
-                self.drop_item(&id);
-                continue;
-            }
-            commands.push(self.lease(&runner, id, now_ms.saturating_add(take.lease_ms)));
-            room -= usize::from(!is_notice);
-        }
-        Here::Taken { commands, in_hand: u32::try_from(in_hand).unwrap_or(u32::MAX) }
-    }
-
-    /// What may be leased to a runner, in order; some more than wanted, since not all may turn out to be for it. Notices come
-    /// to full hands, too, so what is bound to it is looked at in any case.
-    fn candidates(&self, runner: &str, capabilities: Vec<String>, wanted: usize, room: usize) -> Vec<String> {
-        if wanted == 0 {
-            return Vec::new();
-        }
-        let queues: BTreeSet<Queue> = capabilities.into_iter().map(Queue::Of).filter(|_| room > 0).collect();
-        let bound = self.queues.get(&Queue::Bound(runner.to_owned())).map(|waiting| (waiting, wanted));
-        let open = queues.iter().filter_map(|queue| self.queues.get(queue)).map(|waiting| (waiting, room));
-        let heads = bound.into_iter().chain(open);
-        let mut heads: Vec<_> = heads.flat_map(|(waiting, most)| waiting.iter().take(most + LOOKED_AT_MAX)).collect();
-        heads.sort_unstable();
-        heads.into_iter().map(|(_, id)| id.clone()).collect()
-    }
-
-    fn lease(&mut self, runner: &str, id: String, until_ms: u64) -> Leased {
-        let item = self.items.get_mut(&id).expect("what waits is there");
-        item.lease += 1;
-        item.state = State::Leased { runner: runner.to_owned(), until_ms };
-        item.rests = None;
-        let leased = Leased {
-            id: id.clone(),
-            lease: item.lease,
-            until_ms,
-            deadline_ms: item.deadline_ms,
-            asker: item.asker.clone(),
-            body: item.body.clone(),
-        };
-        let (queue, place) = (item.queue(), item.place);
-        self.leave_queue(queue.as_ref(), place);
-        self.hands.insert((runner.to_owned(), id.clone()));
-        self.leases.insert((until_ms, id));
-        leased
     }
 }

@@ -246,6 +246,12 @@ fn what_is_no_checkpoint_is_refused() {
     let without = |name: &str| fields.iter().filter(|field| field.0 != name).cloned().collect::<Vec<_>>();
     assert_eq!(read(1, without("p")), Err(StateError::Missing("p".into())));
     assert_eq!(read(1, without("s:s")), Err(StateError::Missing("s:s".into())));
+    let none = State::of_sessions(state.position(), 1, without("s:s")).expect("some may be missing");
+    assert_eq!(none.session_json("s"), None);
+    let named = State::fields_of(["s"]);
+    let named = fields.iter().filter(|(name, _)| named.contains(name)).cloned();
+    let one = State::of_sessions(state.position(), 1, named).expect("the rest need not be there");
+    assert_eq!(one.session_json("s"), state.session_json("s"));
     let mut broken = without("s:s");
     broken.push(("s:s".into(), Bytes::from_static(b"\xff")));
     assert_eq!(read(1, broken), Err(StateError::Malformed("s:s".into())));

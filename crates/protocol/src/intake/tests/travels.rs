@@ -22,6 +22,18 @@ fn known_types_are_validated_by_the_vocabulary() {
         ),
         (r#""type":"session.started","session":"s""#, "missing_field | missing_field data.title @0"),
         (
+            r#""type":"approval.requested","session":"s","data":{"approval_id":"a","question":"?","options":[],"deadline":"soon"}"#,
+            "invalid_field | invalid_field data.deadline @0",
+        ),
+        (
+            r#""type":"approval.requested","session":"s","data":{"approval_id":"a","question":"?","options":[],"deadline":5}"#,
+            "invalid_field | invalid_field data.deadline @0",
+        ),
+        (
+            r#""type":"approval.requested","session":"s","data":{"approval_id":"a","question":"?","options":[],"deadline":"2026-13-01T00:00:00Z"}"#,
+            "invalid_field | invalid_field data.deadline @0",
+        ),
+        (
             r#""type":"session.started","session":"s","data":{"title":null}"#,
             "missing_field | missing_field data.title @0",
         ),

@@ -70,19 +70,27 @@ impl HooksChange {
         let mut faults = Vec::new();
         if self.all_gone {
             settings.webhooks.clear();
+            settings.unknown.forget(WEBHOOKS);
         }
         for (name, step) in &self.named {
+            if *step == Step::Unset || !settings.webhooks.contains_key(name) {
+                settings.unknown.forget_webhook(name);
+            }
             let before = settings.webhooks.remove(name);
             if let Some(after) = one(step, before, |change, before| change.webhook(name, before), &mut faults) {
                 settings.webhooks.insert(name.clone(), after);
             }
         }
-        let count = settings.webhooks.len();
+        let unread = settings.unknown.webhooks().filter(|name| !settings.webhooks.contains_key(*name));
+        let count = settings.webhooks.len() + unread.count();
         if count > WEBHOOKS_MAX && !self.named.is_empty() {
             let fault = FieldProblem::new(ErrorCode::InvalidField).field(WEBHOOKS).limit(WEBHOOKS_MAX, count);
             faults.push(fault.expected(format!("a project has at most {WEBHOOKS_MAX} webhooks")));
         }
         let before = settings.commands.webhook.take();
+        if self.commands == Step::Unset || (self.commands != Step::Stays && before.is_none()) {
+            settings.unknown.forget(COMMANDS);
+        }
         settings.commands.webhook = one(&self.commands, before, HookChange::command_webhook, &mut faults);
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }

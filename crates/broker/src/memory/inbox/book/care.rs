@@ -1,12 +1,17 @@
 //! How things stand, what is due, and what leaves.
 
-use super::{Book, Guards, Queue, Runner, State};
-use crate::inbox::{Due, DueItem, Lapsed, Owned, SWEPT_MAX, Standing, TAKEN_MAX, guard_of};
+use super::item::{Queue, Runner, State};
+use super::{Book, Guards};
+use crate::inbox::waking::Word;
+use crate::inbox::{Due, DueItem, Found, Lapsed, Owned, SWEPT_MAX, Standing, TAKEN_MAX, guard_of};
 
 impl Book {
     pub(in super::super) fn settle(&mut self, ids: &[String]) {
         for id in ids {
-            self.wakes |= self.drop_item(id);
+            let Some(item) = self.items.get(id) else { continue };
+            let guard = item.guard(id);
+            self.drop_item(id);
+            self.words.push(Word::Guard(&guard).to_string());
         }
     }
 
@@ -21,6 +26,16 @@ impl Book {
             self.items.get(id).map_or(Standing::Unknown, |item| item.standing(now_ms))
         };
         ids.iter().map(&mut stand).collect()
+    }
+
+    pub(in super::super) fn find(&mut self, now_ms: u64, id: &str, guards: &Guards<'_>) -> Option<Found> {
+        self.sweep(now_ms, SWEPT_MAX);
+        let item = self.items.get(id)?;
+        if guards(&item.guard(id)).is_some() {
+            self.drop_item(id);
+            return None;
+        }
+        Some(Found { standing: item.standing(now_ms), asker: item.asker.clone(), body: item.body.clone() })
     }
 
     pub(in super::super) fn due(&mut self, now_ms: u64, guards: &Guards<'_>) -> Due {
@@ -86,9 +101,13 @@ impl Book {
         }
     }
 
-    pub(in super::super) fn own(&mut self, owned: Vec<Owned>) {
-        for Owned { session, agent, runner } in owned {
+    pub(in super::super) fn own(&mut self, now_ms: u64, owned: Vec<Owned>) {
+        for Owned { session, agent, runner, weak } in owned {
+            let claims = |runner: &String| {
+                !weak || (self.is_there(runner, now_ms) && self.owned.is_free(&session, &agent, runner))
+            };
             match runner {
+                Some(runner) if !claims(&runner) => {}
                 Some(runner) => {
                     if !session.is_empty() && !agent.is_empty() {
                         self.owned.set(session.clone(), String::new(), runner.clone());

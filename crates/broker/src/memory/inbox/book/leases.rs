@@ -1,6 +1,7 @@
 //! What runners do with what they have.
 
-use super::{Book, Guards, State};
+use super::item::State;
+use super::{Book, Guards};
 use crate::inbox::{LeaseAct, LeaseAnswer, LeaseStep, REST_MS, SWEPT_MAX};
 use crate::limits::GUARD_MS_MAX;
 

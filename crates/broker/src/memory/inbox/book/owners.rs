@@ -26,6 +26,12 @@ impl Owners {
         owner.map(|(runner, _)| runner.clone())
     }
 
+    /// Whether neither a session nor its agent is another runner's.
+    pub(super) fn is_free(&self, session: &str, agent: &str, runner: &str) -> bool {
+        let of = |agent: &str| self.by_name.get(&(session.to_owned(), agent.to_owned()));
+        [of(agent), of("")].into_iter().flatten().all(|(owner, _)| owner == runner)
+    }
+
     pub(super) fn set(&mut self, session: String, agent: String, runner: String) {
         if session.is_empty() && agent.is_empty() {
             return;
