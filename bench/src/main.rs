@@ -1,14 +1,21 @@
 //! Fan-out against peers: starts each server as a process of its own on core 0, connects viewers from core 1, posts events,
-//! and prints deliveries per second of server CPU with latencies, in interleaved rounds.
+//! and prints what a delivery costs the server in CPU, what viewers cost that are told nothing, and latencies, in
+//! interleaved rounds.
 
 mod client;
+mod load;
 mod peers;
 mod process;
+mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+
+use load::Load;
+use process::{Peer, Server};
+use table::Table;
 
 /// Bytes of one event's JSON, about.
 const EVENT_BYTES: usize = 256;
@@ -24,18 +31,29 @@ struct Options {
     /// Interleaved rounds; the median is printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Events per second of the open loop.
-    #[arg(long, default_value_t = 50)]
-    rate: u64,
-    /// Which peers, with commas between.
-    #[arg(long, default_value = "limit,axum,axum-4k,tidings")]
-    peers: String,
-    /// The binary to measure.
+    /// Loads, with commas between: `idle`, events per second of an open loop, `saturated`, or `posts:N`, requests of N
+    /// events that nobody watches (Tidings alone).
+    #[arg(long, default_value = "idle,1,10,100,saturated", value_delimiter = ',')]
+    loads: Vec<Load>,
+    /// Which peers, with commas between; `NAME=PATH` is another binary of Tidings.
+    #[arg(long, default_value = "limit,axum,axum-4k,tidings", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// The binary of the peer `tidings`.
     #[arg(long, default_value = "target/release/tidings")]
     tidings: PathBuf,
     /// Runs a peer instead (used by the bench itself).
     #[arg(long, hide = true)]
     serve: Option<String>,
+}
+
+impl Options {
+    fn peers(&self) -> Vec<Peer> {
+        let peer = |text: &String| match text.split_once('=') {
+            Some((name, path)) => Peer { name: name.to_owned(), tidings: Some(path.into()) },
+            None => Peer { name: text.clone(), tidings: (text == "tidings").then(|| self.tidings.clone()) },
+        };
+        self.peers.iter().map(peer).collect()
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -49,44 +67,19 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(options: &Options) -> anyhow::Result<()> {
-    let peers: Vec<&str> = options.peers.split(',').collect();
-    let mut rows: Vec<(String, Vec<client::Measured>)> = Vec::new();
+    let time = Duration::from_secs(options.seconds);
+    let mut table = Table::default();
     for round in 0..options.rounds {
-        for peer in &peers {
-            for rate in [None, Some(options.rate)] {
-                let name = rate.map_or(format!("{peer} saturated"), |rate| format!("{peer} at {rate}/s"));
-                let mut server = process::Server::start(peer, &options.tidings).await?;
-                let measured = client::measure(&mut server, options.viewers, rate, Duration::from_secs(options.seconds)).await?;
-                eprintln!("round {round}: {name}: {measured}");
-                match rows.iter_mut().find(|(other, _)| *other == name) {
-                    Some((_, all)) => all.push(measured),
-                    None => rows.push((name, vec![measured])),
-                }
+        for load in &options.loads {
+            for peer in &options.peers() {
+                let mut server = Server::start(peer).await?;
+                let measured = client::measure(&mut server, options.viewers, *load, time).await?;
+                eprintln!("round {round}: {} {load}: {measured}", peer.name);
+                table.add(*load, &peer.name, measured);
             }
         }
     }
-    let median = |all: &[client::Measured], of: fn(&client::Measured) -> f64| {
-        let mut values: Vec<f64> = all.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    println!("{} viewers, {EVENT_BYTES}-byte events, {} s, medians of {} rounds", options.viewers, options.seconds, options.rounds);
-    println!("| peer | 1000 deliveries/s | 1000 deliveries per server-CPU-s | ratio to limit | p50 ms | p99 ms | server RSS MB | lost |");
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
-    for (name, all) in &rows {
-        let per_cpu = median(all, |m| m.per_cpu_second());
-        let kind = name.split_once(' ').map_or("", |(_, kind)| kind);
-        let limit = rows.iter().find(|(other, _)| *other == format!("limit {kind}")).map(|(_, all)| median(all, |m| m.per_cpu_second()));
-        println!(
-            "| {name} | {:.0} | {:.0} | {} | {:.2} | {:.2} | {:.0} | {} |",
-            median(all, |m| m.per_second()) / 1e3,
-            per_cpu / 1e3,
-            limit.map_or("-".to_owned(), |limit| format!("{:.2}", per_cpu / limit)),
-            median(all, |m| m.p50_ms),
-            median(all, |m| m.p99_ms),
-            median(all, |m| m.rss_mb),
-            all.iter().map(|m| m.lost).sum::<u64>(),
-        );
-    }
+    let Options { viewers, seconds, rounds, .. } = options;
+    println!("{viewers} viewers, {EVENT_BYTES}-byte events, {seconds} s, medians of {rounds} rounds\n\n{table}");
     Ok(())
 }

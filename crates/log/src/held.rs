@@ -1,6 +1,7 @@
 //! Entries as a gateway holds them: decoded once, encoded at most once per encoding, shared by ring, pages and viewers.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -12,6 +13,18 @@ use tidings_protocol::wire;
 
 use crate::encoding::{Due, Encoding, SLOTS};
 use crate::traced::Traced;
+
+/// What the encodings of some entries take, all together, in bytes: counted from when one is made until its entry goes. Cheap to
+/// clone; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<AtomicUsize>);
+
+impl Tally {
+    /// So many bytes now.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// An entry and its encodings. Never `Body::Elsewhere`.
 #[derive(Debug)]
@@ -29,6 +42,8 @@ pub struct Held {
     encodings: [OnceLock<Frames>; SLOTS],
     /// Those of dialects.
     told: InDialects,
+    /// Where encodings are counted.
+    tally: Tally,
 }
 
 /// Frames in the dialects that somebody here speaks: a list that grows at its end, so that whoever speaks none costs a
@@ -48,13 +63,10 @@ struct InDialect {
 
 impl InDialects {
     /// That of this number; made by the first who asks.
-    fn get(&self, number: u16, make: &dyn Fn() -> (Frames, Vec<(usize, Due)>)) -> &InDialect {
+    fn get(&self, number: u16, make: &dyn Fn() -> InDialect) -> &InDialect {
         let mut list = self;
         loop {
-            let told = list.0.get_or_init(|| {
-                let (frames, dues) = make();
-                Box::new(InDialect { number, frames, dues: dues.into(), next: InDialects::default() })
-            });
+            let told = list.0.get_or_init(|| Box::new(make()));
             if told.number == number {
                 return told;
             }
@@ -85,6 +97,11 @@ impl Frames {
         self.bytes.slice(start..self.ends[events.end - 1] as usize)
     }
 
+    /// Bytes held, about.
+    fn weight(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<u32>()
+    }
+
     /// Where the stretch of frames that starts at `from` must end so as not to pass `bytes` (at least one frame).
     pub fn fit(&self, from: usize, bytes: usize) -> usize {
         let start = if from == 0 { 0 } else { self.ends[from - 1] as usize };
@@ -96,9 +113,26 @@ impl Frames {
 /// What an event weighs in memory beside its payload: the decoded struct and its strings, about.
 const EVENT_OVERHEAD_BYTES: usize = 400;
 
+/// What a due takes beside its word, about.
+const DUE_OVERHEAD_BYTES: usize = 48;
+
+impl InDialect {
+    /// Bytes held, about.
+    fn weight(&self) -> usize {
+        let dues = self.dues.iter().map(|(_, due)| due.len() + DUE_OVERHEAD_BYTES).sum::<usize>();
+        size_of::<InDialect>() + self.frames.weight() + dues
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.tally.0.fetch_sub(self.encoded_bytes(), Ordering::Relaxed);
+    }
+}
+
 impl Held {
-    /// Takes an entry that was read or heard whole.
-    pub fn new(project: &Project, entry: Entry) -> Arc<Held> {
+    /// Takes an entry that was read or heard whole; what is made of it is counted there.
+    pub fn new(project: &Project, entry: Entry, tally: &Tally) -> Arc<Held> {
         debug_assert!(!matches!(entry.body, Body::Elsewhere(_)), "an announced entry must be read first");
         let events = match &entry.body {
             Body::Events(events) => events.as_slice(),
@@ -116,6 +150,7 @@ impl Held {
             entry,
             encodings: Default::default(),
             told: InDialects::default(),
+            tally: tally.clone(),
         })
     }
 
@@ -164,11 +199,20 @@ impl Held {
     pub fn frames(&self, encoding: &dyn Encoding) -> &Frames {
         match encoding.slot().place() {
             Ok(index) => self.encodings[index].get_or_init(|| {
-                self.encode(self.json_bytes(), |position, event, bytes| {
+                let frames = self.encode(self.json_bytes(), |position, event, bytes| {
                     encoding.event(&self.project, position, event, Marks::default(), bytes);
-                })
+                });
+                self.tally.0.fetch_add(frames.weight(), Ordering::Relaxed);
+                frames
             }),
-            Err(number) => &self.told.get(number, &|| self.tell(encoding)).frames,
+            Err(number) => {
+                let make = || {
+                    let told = self.tell(encoding, number);
+                    self.tally.0.fetch_add(told.weight(), Ordering::Relaxed);
+                    told
+                };
+                &self.told.get(number, &make).frames
+            }
         }
     }
 
@@ -193,10 +237,14 @@ impl Held {
             event_into(self.entry.position_of(index), event, &mut bytes);
             ends.push(u32::try_from(bytes.len()).expect("an entry is far below 4 GiB"));
         }
+        if capacity == 0 {
+            // Else what was set aside while it grew would be kept, and not counted.
+            bytes.shrink_to_fit();
+        }
         Frames { bytes: bytes.into(), ends }
     }
 
-    fn tell(&self, encoding: &dyn Encoding) -> (Frames, Vec<(usize, Due)>) {
+    fn tell(&self, encoding: &dyn Encoding, number: u16) -> InDialect {
         let mut dues = Vec::new();
         let mut index = 0;
         let frames = self.encode(0, |position, event, bytes| {
@@ -204,19 +252,17 @@ impl Held {
             dues.extend(due.map(|due| (index, due)));
             index += 1;
         });
-        (frames, dues)
+        InDialect { number, frames, dues: dues.into(), next: InDialects::default() }
     }
 
-    /// Bytes held now, encodings included.
-    pub fn bytes(&self) -> usize {
-        let native = self.encodings.iter().filter_map(OnceLock::get);
-        let frames = native.chain(self.told.iter().map(|told| &told.frames));
-        self.bytes + frames.map(|frames| frames.bytes.len()).sum::<usize>()
+    /// Bytes that its encodings hold now, those of dialects and what they make due included.
+    pub fn encoded_bytes(&self) -> usize {
+        let native = self.encodings.iter().filter_map(OnceLock::get).map(Frames::weight);
+        native.chain(self.told.iter().map(InDialect::weight)).sum()
     }
 
-    /// Bytes of payload, the same whatever was encoded since: what rings and pages are bounded by.
-    ///
-    /// Encodings at most double it per encoding in use; budgets are set with that in mind.
+    /// Bytes of payload, the same whatever was encoded since: what rings are bounded by. Encodings are counted by their
+    /// [`Tally`].
     pub fn payload_bytes(&self) -> usize {
         self.bytes
     }
@@ -262,7 +308,7 @@ mod tests {
         fn at(&self, _: &Project, _: Position, _: &mut Vec<u8>) {}
     }
 
-    fn held(events: &[(&str, &str)]) -> Arc<Held> {
+    fn held(events: &[(&str, &str)], tally: &Tally) -> Arc<Held> {
         let event = |(id, due): &(&str, &str)| wire::Event {
             id: (*id).into(),
             r#type: (*due).into(),
@@ -272,12 +318,12 @@ mod tests {
         let position: Position = "1-9.abcdefghijkl".parse().expect("a position");
         let body = Body::Events(events.iter().map(event).collect());
         let entry = Entry { position, prev: Position::ZERO, total_bytes: 0, body };
-        Held::new(&"demo".parse().expect("a name"), entry)
+        Held::new(&"demo".parse().expect("a name"), entry, tally)
     }
 
     #[test]
     fn an_event_of_a_dialect_is_any_number_of_frames_and_its_own_dues() {
-        let held = held(&[("0", "x"), ("2", ""), ("0", ""), ("1", "y"), ("0", "z")]);
+        let held = held(&[("0", "x"), ("2", ""), ("0", ""), ("1", "y"), ("0", "z")], &Tally::default());
         assert_eq!(held.dues(&Times(3), 0..5), [], "nobody has asked yet");
         let frames = held.frames(&Times(3));
         assert_eq!(frames.slice(0..1), "");
@@ -288,6 +334,25 @@ mod tests {
             |events| held.dues(&Times(3), events).iter().map(|(index, due)| (*index, &**due)).collect::<Vec<_>>();
         assert_eq!(dues(0..5), [(0, "x"), (3, "y"), (4, "z")]);
         assert_eq!((dues(1..3), dues(3..4), dues(4..4)), (vec![], vec![(3, "y")], vec![]));
-        assert_eq!(held.bytes() - held.payload_bytes(), 6);
+    }
+
+    #[test]
+    fn what_is_made_of_entries_is_counted_until_they_go() {
+        let tally = Tally::default();
+        let (first, second) = (held(&[("3", "x")], &tally), held(&[("500", ""), ("1", "")], &tally));
+        assert_eq!(tally.bytes(), 0, "nothing is made before somebody asks");
+        first.frames(&Times(3));
+        let one = tally.bytes();
+        assert!(one >= 3 + "x".len(), "{one}");
+        first.frames(&Times(3));
+        assert_eq!(tally.bytes(), one, "it is made once");
+        first.frames(&Times(4));
+        second.frames(&Times(3));
+        assert_eq!(tally.bytes(), first.encoded_bytes() + second.encoded_bytes());
+        assert!(second.encoded_bytes() >= 501);
+        drop(second);
+        assert_eq!(tally.bytes(), first.encoded_bytes());
+        drop(first);
+        assert_eq!(tally.bytes(), 0);
     }
 }

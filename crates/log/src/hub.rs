@@ -22,11 +22,11 @@ use crate::viewer::release;
 /// How a gateway spends its memory and when it looks.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
-    /// Payload bytes of a topic's ring.
+    /// Payload bytes of a topic's ring; encodings come beside it.
     pub ring_bytes_max: usize,
-    /// Bytes of all rings, pages, states and snapshots together, about.
+    /// Bytes of all rings, pages, their encodings, states and snapshots together, about.
     pub budget_bytes: usize,
-    /// Payload bytes of the page cache alone.
+    /// Bytes of the page cache alone, encodings included.
     pub pages_bytes_max: usize,
     /// How often quiet topics' heads are checked.
     pub tail_check: Duration,
@@ -120,6 +120,11 @@ impl TopicHandle {
     fn new(topic: Arc<Topic>) -> TopicHandle {
         topic.uses().fetch_add(1, Ordering::AcqRel);
         TopicHandle(topic)
+    }
+
+    /// The topic, for as long as this handle is held somewhere: it counts as no use of its own.
+    pub(crate) fn shared(&self) -> Arc<Topic> {
+        self.0.clone()
     }
 }
 
@@ -274,6 +279,7 @@ impl Hub {
 
     /// Cold topics shrink first. What was heard shrinks with the ring, so that busy topics fit again.
     fn keep_budget(&self) {
+        self.0.pages.trim();
         let mut topics: Vec<(Instant, usize, Arc<Topic>)> = {
             let topics = self.0.topics.lock();
             topics.values().map(|kept| (kept.topic.heard_at(), kept.topic.bytes(), kept.topic.clone())).collect()

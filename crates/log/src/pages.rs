@@ -14,7 +14,7 @@ use tidings_protocol::project::Project;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::held::Held;
+use crate::held::{Held, Tally};
 use crate::metrics::Metrics;
 
 mod page;
@@ -34,6 +34,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub struct Pages {
     broker: Arc<dyn Broker>,
     bytes_max: usize,
+    /// What was made of the pages' entries.
+    encodings: Tally,
     shelves: Mutex<Shelves>,
     reads: Semaphore,
     tasks: TaskTracker,
@@ -59,10 +61,10 @@ struct Shelf {
 }
 
 impl Pages {
-    /// A cache of at most this many bytes (of payload, as [`Held::payload_bytes`] counts).
+    /// A cache of at most this many bytes. Encodings, which are made later, count from the next [`Pages::trim`] on.
     pub fn new(broker: Arc<dyn Broker>, bytes_max: usize, tasks: TaskTracker, metrics: Metrics) -> Arc<Pages> {
-        let shelves = Mutex::default();
-        Arc::new(Pages { broker, bytes_max, shelves, reads: Semaphore::new(READS_MAX), tasks, metrics })
+        let (encodings, shelves) = (Tally::default(), Mutex::default());
+        Arc::new(Pages { broker, bytes_max, encodings, shelves, reads: Semaphore::new(READS_MAX), tasks, metrics })
     }
 
     /// The page that holds what follows `after`, from the cache or the store. Waits while the store is away.
@@ -112,7 +114,8 @@ impl Pages {
                 Ok(page) => {
                     retry = RETRY.0;
                     self.metrics.page_reads.inc();
-                    let entries: Vec<_> = page.entries.into_iter().map(|entry| Held::new(&project, entry)).collect();
+                    let held = |entry| Held::new(&project, entry, &self.encodings);
+                    let entries: Vec<_> = page.entries.into_iter().map(held).collect();
                     let page = Arc::new(PageHeld {
                         bytes: entries.iter().map(|held| held.payload_bytes()).sum(),
                         end: entries.last().map_or(wish.n, |held| held.position().n()),
@@ -163,7 +166,7 @@ impl Pages {
             shelf.bytes += page.bytes;
         }
         shelves.bytes = shelves.bytes + added - freed;
-        shelves.evict(self.bytes_max);
+        shelves.evict(self.bytes_max, &self.encodings);
         drop(shelves);
         for (_, sender) in served {
             // Whoever no longer waits has its cursor elsewhere.
@@ -182,9 +185,14 @@ impl Pages {
         }
     }
 
-    /// Payload bytes held.
+    /// Gives up pages that do not fit since more was made of them.
+    pub fn trim(&self) {
+        self.shelves.lock().evict(self.bytes_max, &self.encodings);
+    }
+
+    /// Bytes held, encodings included.
     pub fn bytes(&self) -> usize {
-        self.shelves.lock().bytes
+        self.shelves.lock().bytes + self.encodings.bytes()
     }
 }
 
@@ -200,8 +208,9 @@ impl Shelves {
         Some(page.clone())
     }
 
-    fn evict(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max {
+    fn evict(&mut self, bytes_max: usize, encodings: &Tally) {
+        let mut excess = (self.bytes + encodings.bytes()).saturating_sub(bytes_max);
+        while excess > 0 {
             let Some((project, shelf)) = self.projects.iter_mut().max_by_key(|(_, shelf)| shelf.bytes) else { return };
             let Some(oldest) = shelf.pages.iter().min_by_key(|(_, (_, used))| *used).map(|(start, _)| *start) else {
                 return;
@@ -209,6 +218,8 @@ impl Shelves {
             if let Some((page, _)) = shelf.pages.remove(&oldest) {
                 shelf.bytes -= page.bytes;
                 self.bytes -= page.bytes;
+                // Not what is left by the tally: somebody may still read the page.
+                excess = excess.saturating_sub(page.bytes + page.encoded_bytes());
             }
             if shelf.is_idle() {
                 let project = project.clone();

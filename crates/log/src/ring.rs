@@ -111,6 +111,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::held::Tally;
     use tidings_protocol::entry::{Body, Entry};
     use tidings_protocol::project::Project;
     use tidings_protocol::wire;
@@ -119,7 +120,7 @@ mod tests {
         let project: Project = "p".parse().expect("a name");
         let position = Position::new(prev.ms() + 5, prev.n() + count, "aaaaaaaaaaaa".parse().expect("a branch"));
         let events = vec![wire::Event::default(); usize::try_from(count).expect("small")];
-        Held::new(&project, Entry { position, prev, total_bytes: 0, body: Body::Events(events) })
+        Held::new(&project, Entry { position, prev, total_bytes: 0, body: Body::Events(events) }, &Tally::default())
     }
 
     #[test]

@@ -282,6 +282,11 @@ impl Topic {
         }
     }
 
+    /// Where a snapshot is true that was made a moment ago, and that others share.
+    pub(crate) fn recent_snapshot_at(&self) -> Option<Position> {
+        self.snapshots.recent()
+    }
+
     /// A snapshot at the head, or a very recent one while the head moves fast. Waits while the store is away.
     pub async fn snapshot_at_head(&self) -> Arc<Snapshot> {
         self.warm(|topic| {
@@ -390,6 +395,16 @@ pub enum Between {
     Moved,
     /// The fold is not warm; it was asked for, and readers are woken when it is there.
     Cold,
+}
+
+impl From<Snapshotted> for Between {
+    fn from(snapshotted: Snapshotted) -> Between {
+        match snapshotted {
+            Snapshotted::Here(snapshot) => Between::Here(snapshot),
+            Snapshotted::Moved => Between::Moved,
+            Snapshotted::Cold => Between::Cold,
+        }
+    }
 }
 
 impl Snapshotted {

@@ -22,7 +22,7 @@ use crate::hub::TopicHandle;
 use crate::metrics::Resumed;
 use crate::pages::{Meet, PageHeld};
 use crate::topic::machine::Machine;
-use crate::topic::{Near, Snapshotted};
+use crate::topic::{Between, Near};
 use crate::wake::Wake;
 
 mod attended;
@@ -158,6 +158,9 @@ impl Viewer {
             if pull.is_full() || self.cursor.at().n() >= pull.until {
                 return Poll::Ready(());
             }
+            if self.is_held(cx) {
+                return if pull.out.len() > had { Poll::Ready(()) } else { Poll::Pending };
+            }
             let page = match &mut self.page {
                 Some(waiting) => match waiting.poll_unpin(cx) {
                     Poll::Ready(page) => {
@@ -185,9 +188,14 @@ impl Viewer {
         self.page.is_some() || self.ahead_until.is_some()
     }
 
+    /// Whether the cursor moved on without a word, and its reader does not know where it is.
+    pub fn is_untold(&self) -> bool {
+        self.cursor.is_untold() && !self.cursor.wants_snapshot()
+    }
+
     /// If the cursor moved on without a word (everything was filtered out), says where it is.
     pub fn tell_at(&mut self, encoding: &dyn Encoding, out: &mut Vec<Bytes>) {
-        if self.cursor.is_untold() && !self.cursor.wants_snapshot() {
+        if self.is_untold() {
             let mut frame = Vec::new();
             encoding.at(self.topic.project(), self.cursor.at(), &mut frame);
             out.push(frame.into());
@@ -196,7 +204,7 @@ impl Viewer {
     }
 
     fn step(&mut self, page: Option<Arc<PageHeld>>, pull: &mut Pull<'_>) -> Step {
-        let topic = self.topic.clone();
+        let topic = self.topic.shared();
         let machine = topic.view();
         if !machine.is_started() {
             return Step::Idle;
@@ -215,11 +223,14 @@ impl Viewer {
             Relocated::Here => self.ahead_until = None,
             Relocated::Ahead | Relocated::Unknown => return self.wait_or_reset(&machine, pull),
         }
-        if self.cursor.at() == machine.position() {
+        let at_head = self.cursor.at() == machine.position();
+        if at_head {
             self.reach_head();
             if !self.cursor.wants_snapshot() {
                 return Step::Idle;
             }
+        }
+        if at_head || self.stop(&machine) == self.cursor.at().n() {
             drop(machine);
             return self.tell_snapshot(pull);
         }
@@ -233,6 +244,10 @@ impl Viewer {
             self.catch_up();
             self.deliver(machine.ring().from(place.entry), &machine, lagging, pull);
             self.resumed(Resumed::Exact);
+            if self.cursor.at() == machine.position() && !self.cursor.wants_snapshot() {
+                self.reach_head();
+                return Step::Idle;
+            }
             return Step::Moved;
         }
         match page {
@@ -314,7 +329,7 @@ impl Viewer {
         lagging: bool,
         pull: &mut Pull<'_>,
     ) {
-        let top = machine.position().n().min(pull.until);
+        let top = machine.position().n().min(pull.until).min(self.stop(machine));
         let at = self.cursor.at().n();
         let mut entries = entries.skip_while(|held| held.position().n() <= at).peekable();
         while let Some(held) = entries.next_if(|held| !pull.is_full() && held.entry().first_id().n <= top) {
@@ -424,14 +439,17 @@ impl Viewer {
     }
 
     fn tell_snapshot(&mut self, pull: &mut Pull<'_>) -> Step {
-        let near = match (self.newcomer, &self.attended) {
-            (false, _) => Near::There,
-            (true, None) => Near::Anywhere,
+        let at = self.cursor.at();
+        let told = match (self.newcomer, &self.attended) {
+            (false, None) => self.topic.snapshot(at, Near::There).into(),
+            (true, None) => self.topic.snapshot(at, Near::Anywhere).into(),
             // What a dialect makes of a snapshot does not say all that happened: nothing behind its place is left out.
-            (true, Some(_)) => Near::Before,
+            (true, Some(_)) => self.topic.snapshot(at, Near::Before).into(),
+            // Those who come back, or met a gap, are many at once: they take turns, and each turn is one snapshot.
+            (false, Some(_)) => self.topic.state_between(Some(at), at),
         };
-        match self.topic.snapshot(self.cursor.at(), near) {
-            Snapshotted::Here(snapshot) => {
+        match told {
+            Between::Here(snapshot) => {
                 self.newcomer = false;
                 if !self.set_aside(|| Aside::Snapshot(snapshot.clone()), pull) {
                     pull.push(snapshot.frame(self.topic.project(), pull.encoding), 1);
@@ -439,12 +457,16 @@ impl Viewer {
                 self.cursor.snapshot_told(snapshot.position);
                 Step::Moved
             }
-            Snapshotted::Moved => {
+            Between::Moved => {
                 // Then the stream comes first, and the snapshot at the head, where it is exact.
                 self.newcomer &= self.attended.is_none();
                 Step::Moved
             }
-            Snapshotted::Cold => Step::Idle,
+            Between::Later(time) => {
+                self.hold(time);
+                Step::Moved
+            }
+            Between::Cold => Step::Idle,
         }
     }
 }

@@ -243,6 +243,11 @@ impl Writers {
         Writers { shared: Arc::new(shared) }
     }
 
+    /// The store that they write to.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.shared.broker
+    }
+
     /// Appends events in this order, each once however often it is submitted under the same id, and tells what became of
     /// each, in the same order. Not atomic: when it fails, some may have been appended; the error says which are known to.
     /// `Ok` may hold refusals of single events ([`Outcome::OutOfSequence`], [`Outcome::Fenced`]).

@@ -3,14 +3,21 @@
 mod support;
 
 use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use support::{World, ids};
+use support::{Lines, World, ids};
+use tidings_log::encoding::{Encoding, Slot};
 use tidings_log::hub::TopicsFull;
+use tidings_log::snapshot::Snapshot;
+use tidings_log::viewer::Pull;
+use tidings_protocol::compact::CompactItem;
 use tidings_protocol::filter::Filter;
-use tidings_protocol::frames::{Lag, SnapshotWish};
+use tidings_protocol::frames::{Lag, Marks, SnapshotWish};
+use tidings_protocol::gap::Gap;
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
+use tidings_protocol::wire;
 use tokio::time::Instant;
 
 const BIG_RING: usize = 1 << 22;
@@ -63,6 +70,60 @@ async fn a_busy_topic_above_the_budget_fits_again() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let held = usize::try_from(world.metrics.bytes.get()).expect("not negative");
     assert!(held <= BUDGET, "{held} bytes");
+}
+
+/// The frames of a dialect: those of [`Lines`], under a number of their own.
+struct InDialect(u16);
+
+impl Encoding for InDialect {
+    fn slot(&self) -> Slot {
+        Slot::Dialect(self.0)
+    }
+
+    fn event(&self, project: &Project, at: Position, event: &wire::Event, marks: Marks<'_>, out: &mut Vec<u8>) {
+        Lines.event(project, at, event, marks, out);
+        // Other systems have more to say of everything.
+        out.resize(out.len() + 1_000, b' ');
+    }
+
+    fn gap(&self, _: &Project, _: &Gap, _: &mut Vec<u8>) {}
+    fn snapshot(&self, _: &Project, _: &Snapshot, _: &mut Vec<u8>) {}
+    fn compacted(&self, _: &Project, _: Position, _: &[CompactItem<'_>], _: &mut Vec<u8>) {}
+    fn at(&self, _: &Project, _: Position, _: &mut Vec<u8>) {}
+}
+
+/// What is shared by viewers of dialects is in the budget like all else.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_many_dialects_are_spoken_of_fits_the_budget() {
+    const BUDGET: usize = 1024 * 1024;
+    let mut world = World::with(BIG_RING, |settings| settings.budget_bytes = BUDGET);
+    let mut viewer = world.viewer(Position::ZERO).await.viewer;
+    for _ in 0..50 {
+        world.say(10).await;
+    }
+    while viewer.topic().view().position().n() < 500 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let held = |world: &World| usize::try_from(world.metrics.bytes.get()).expect("not negative");
+    let (ring, before) = (viewer.topic().view().ring().bytes(), held(&world));
+    assert!(before < BUDGET, "without encodings there is room: {before}");
+    for number in 0..3 {
+        let mut viewer = world.viewer(Position::ZERO).await.viewer;
+        let (mut out, encoding) = (Vec::new(), InDialect(number));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut pull =
+            Pull { encoding: &encoding, out: &mut out, bytes_left: usize::MAX, events_left: 500, until: u64::MAX };
+        assert!(viewer.poll_pull(&mut context, &mut pull).is_ready());
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(held(&world) <= BUDGET, "{} bytes", held(&world));
+    assert!(viewer.topic().view().ring().bytes() < ring, "the ring gave way");
+    let taken = viewer.poll_pull(
+        &mut Context::from_waker(Waker::noop()),
+        &mut Pull { encoding: &Lines, out: &mut Vec::new(), bytes_left: 1, events_left: 1, until: u64::MAX },
+    );
+    assert!(taken.is_pending() && viewer.is_catching_up(), "who is behind reads pages");
 }
 
 #[tokio::test(start_paused = true)]

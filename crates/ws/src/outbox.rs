@@ -60,11 +60,12 @@ impl Outbox {
         self.pending_bytes
     }
 
-    /// Drops what is not written yet. Unless the outbox [is empty](Outbox::is_empty), the peer may have got a part of a
-    /// frame, so the connection is of no more use.
+    /// Drops what is not written yet, and does not wait for what the writer holds back. Unless the outbox
+    /// [is empty](Outbox::is_empty), the peer may have got a part of a frame, so the connection is of no more use.
     pub fn clear(&mut self) {
         self.chunks = VecDeque::new();
         self.pending_bytes = 0;
+        self.unflushed = false;
     }
 
     /// Writes, up to [`SLICES_MAX`] chunks at a time, until all is written and flushed or the writer takes no more.
@@ -96,12 +97,7 @@ impl Outbox {
 
     fn poll_all<W: AsyncWrite + ?Sized>(&mut self, cx: &mut Context<'_>, mut io: Pin<&mut W>) -> Poll<io::Result<()>> {
         while !self.chunks.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let used = self.chunks.len().min(SLICES_MAX);
-            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-                *slice = IoSlice::new(chunk);
-            }
-            let written = ready!(io.as_mut().poll_write_vectored(cx, &slices[..used]))?;
+            let written = ready!(self.poll_some(cx, io.as_mut()))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -114,6 +110,19 @@ impl Outbox {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_some<W: AsyncWrite + ?Sized>(&self, cx: &mut Context<'_>, io: Pin<&mut W>) -> Poll<io::Result<usize>> {
+        // Most writes are of one chunk, and a plain one costs the kernel less.
+        if let (Some(only), 1) = (self.chunks.front(), self.chunks.len()) {
+            return io.poll_write(cx, only);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let used = self.chunks.len().min(SLICES_MAX);
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk);
+        }
+        io.poll_write_vectored(cx, &slices[..used])
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -109,8 +109,11 @@ pub(crate) fn upgrade<Served>(
             }
         };
         match into_socket(upgraded) {
-            Ok((socket, input)) => {
-                if let Err(error) = serve(shared, socket, BytesMut::from(&input[..]), accepted).await {
+            Ok((socket, read)) => {
+                let input = BytesMut::from(&read[..]);
+                // Or all of HTTP's read buffer would stay for as long as the connection does.
+                drop(read);
+                if let Err(error) = serve(shared, socket, input, accepted).await {
                     tracing::trace!(%error, "a viewer's socket broke");
                 }
             }

@@ -62,6 +62,11 @@ impl PageHeld {
         }
     }
 
+    /// What was made of its entries, in bytes.
+    pub(super) fn encoded_bytes(&self) -> usize {
+        self.entries.iter().map(|held| held.encoded_bytes()).sum()
+    }
+
     /// Whether the page holds, without a hole, what the log held behind this running count. A wish may be made up (a
     /// count with another event's time), and its page begins elsewhere.
     pub(super) fn is_sound_behind(&self, n: u64) -> bool {

@@ -1,5 +1,10 @@
 use super::*;
+use crate::encoding::{Encoding, Slot};
+use crate::snapshot::Snapshot;
+use tidings_protocol::compact::CompactItem;
 use tidings_protocol::entry::{Body, Entry};
+use tidings_protocol::frames::Marks;
+use tidings_protocol::gap::Gap;
 use tidings_protocol::head::Head;
 use tidings_protocol::position::Position;
 use tidings_protocol::wire;
@@ -10,6 +15,10 @@ fn project(name: &str) -> Project {
 
 /// A page of ten events behind `from`.
 fn page(name: &str, from: u64) -> Arc<PageHeld> {
+    page_counted(name, from, &Tally::default())
+}
+
+fn page_counted(name: &str, from: u64, tally: &Tally) -> Arc<PageHeld> {
     let branch: Branch = "aaaaaaaaaaaa".parse().expect("a branch");
     let entry = Entry {
         position: Position::new(1, from + 10, branch),
@@ -17,7 +26,7 @@ fn page(name: &str, from: u64) -> Arc<PageHeld> {
         total_bytes: 0,
         body: Body::Events(vec![wire::Event::default(); 10]),
     };
-    let held = Held::new(&project(name), entry);
+    let held = Held::new(&project(name), entry, tally);
     Arc::new(PageHeld {
         bytes: held.payload_bytes(),
         end: from + 10,
@@ -35,7 +44,7 @@ fn put(shelves: &mut Shelves, name: &str, from: u64, bytes_max: usize) {
     let shelf = shelves.projects.entry(project(name)).or_default();
     shelf.bytes += page.bytes;
     shelf.pages.insert(from, (page, clock));
-    shelves.evict(bytes_max);
+    shelves.evict(bytes_max, &Tally::default());
 }
 
 fn at(n: u64) -> LogId {
@@ -131,6 +140,46 @@ async fn shelves_that_hold_nothing_are_not_kept() {
     pages.shelves.lock().projects.entry(name.clone()).or_default().reading = true;
     pages.forget(&name);
     assert!(pages.shelves.lock().projects.contains_key(&name), "somebody waits for what is being read");
+}
+
+/// As many bytes for each event as a page takes by itself.
+struct Doubling(u16);
+
+impl Encoding for Doubling {
+    fn slot(&self) -> Slot {
+        Slot::Dialect(self.0)
+    }
+
+    fn event(&self, _: &Project, _: Position, _: &wire::Event, _: Marks<'_>, out: &mut Vec<u8>) {
+        out.resize(out.len() + page("p", 0).bytes / 10, 0);
+    }
+
+    fn gap(&self, _: &Project, _: &Gap, _: &mut Vec<u8>) {}
+    fn snapshot(&self, _: &Project, _: &Snapshot, _: &mut Vec<u8>) {}
+    fn compacted(&self, _: &Project, _: Position, _: &[CompactItem<'_>], _: &mut Vec<u8>) {}
+    fn at(&self, _: &Project, _: Position, _: &mut Vec<u8>) {}
+}
+
+#[tokio::test]
+async fn what_was_made_of_pages_counts_and_makes_them_give_way() {
+    let room = page("p", 0).bytes * 11 / 2;
+    let pages = cache(room);
+    for from in [0, 10, 20, 30] {
+        pages.shelve(&project("p"), at(from), &page_counted("p", from, &pages.encodings));
+    }
+    let here = || [0, 10, 20, 30].map(|from| pages.shelves.lock().find(&project("p"), at(from)).is_some());
+    assert_eq!(here(), [true; 4]);
+    // In two dialects each page that is read takes three times what it took.
+    for number in [1, 2] {
+        for from in [10, 20] {
+            let page = pages.shelves.lock().find(&project("p"), at(from)).expect("it is there");
+            page.entries[0].frames(&Doubling(number));
+        }
+    }
+    assert!(pages.bytes() > room, "{} of {room}", pages.bytes());
+    pages.trim();
+    assert!(pages.bytes() <= room, "{} of {room}", pages.bytes());
+    assert_eq!(here(), [false, false, true, false], "those that were used longest ago have gone");
 }
 
 #[test]

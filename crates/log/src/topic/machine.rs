@@ -12,7 +12,7 @@ use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 
 use super::heard::Heard;
-use crate::held::Held;
+use crate::held::{Held, Tally};
 use crate::ring::Ring;
 
 /// What a topic knows of its log.
@@ -24,6 +24,8 @@ pub struct Machine {
     position: Position,
     head: Head,
     ring: Ring,
+    /// What was made of the ring's entries.
+    encodings: Tally,
     heard: Heard,
     /// Tombstones that the head had when it was last read.
     tombstones_read: usize,
@@ -56,6 +58,7 @@ impl Machine {
             position: Position::ZERO,
             head: Head::default(),
             ring: Ring::default(),
+            encodings: Tally::default(),
             heard: Heard::default(),
             tombstones_read: 0,
             state: None,
@@ -235,7 +238,7 @@ impl Machine {
             self.head.last = entry.position;
             self.head.total_bytes = entry.total_bytes;
         }
-        self.ring.push(Held::new(&self.project, entry), self.ring_bytes_max);
+        self.ring.push(Held::new(&self.project, entry, &self.encodings), self.ring_bytes_max);
     }
 
     /// Takes a fold that was loaded from outside, if the ring can roll it forward to the position; else gives it back.
@@ -298,9 +301,10 @@ impl Machine {
         (self.reads_begun, self.reads_done)
     }
 
-    /// Bytes held, about.
+    /// Bytes held, about, encodings included.
     pub fn bytes(&self) -> usize {
-        self.ring.bytes() + self.heard.bytes() + self.state.as_ref().map_or(0, State::weight_bytes)
+        let state = self.state.as_ref().map_or(0, State::weight_bytes);
+        self.ring.bytes() + self.encodings.bytes() + self.heard.bytes() + state
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidings_protocol::position::Position;
 use tokio::time::Instant;
 
 use crate::snapshot::Snapshot;
@@ -69,6 +70,11 @@ impl Snapshots {
         drop(kept);
     }
 
+    /// Where the kept one is true, if a newcomer may still have it.
+    pub(super) fn recent(&self) -> Option<Position> {
+        self.kept.lock().as_ref().filter(|kept| kept.is_recent()).map(|kept| kept.snapshot.position)
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.kept.lock().as_ref().map_or(0, |kept| kept.snapshot.bytes())
@@ -86,7 +92,6 @@ pub(super) enum Made {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_protocol::position::Position;
 
     /// The upkeep counts and forgets under the topic's lock, while somebody who makes a snapshot waits for that lock.
     #[test]

@@ -119,6 +119,16 @@ fn clear_drops_the_rest() {
     assert_eq!(io.got, b"abcd");
 }
 
+#[test]
+fn clear_does_not_wait_for_what_the_writer_holds_back() {
+    let mut outbox = outbox(&["abc"]);
+    let mut io = Scripted { flushes: [false].into(), ..Scripted::default() };
+    progress(poll(&mut outbox, &mut io));
+    assert!(!outbox.is_empty());
+    outbox.clear();
+    assert!(outbox.is_empty());
+}
+
 proptest! {
     #[test]
     fn any_writer_gets_all_bytes_in_order(

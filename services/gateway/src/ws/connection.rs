@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,7 +32,6 @@ mod line;
 mod tests;
 
 use clocks::Clocks;
-pub(crate) use clocks::is_due;
 pub(crate) use face::Face;
 pub(crate) use line::Line;
 use line::Phase;
@@ -50,6 +50,17 @@ const CLOSING_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes that are read at once; control frames and subscriptions are small.
 const READ_BYTES: usize = 4 * 1024;
+
+/// What an empty outbox was filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// There is nothing.
+    Nothing,
+    /// There may be more.
+    Part,
+    /// All there was: what comes up later wakes the connection.
+    All,
+}
 
 /// What a connection is made with.
 pub(crate) struct Parts<S> {
@@ -150,8 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
             if self.is_full() || self.line.phase == Phase::Over {
                 return Poll::Pending;
             }
-            let mut buffer = [0; READ_BYTES];
-            let mut buffer = ReadBuf::new(&mut buffer);
+            let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut buffer);
             match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
@@ -195,7 +206,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
             }
             // The close frame was the last one (RFC 6455, 5.5.1): only its answer is waited for.
             _ if !self.line.is_open() => {}
-            _ if !self.messages.take() => self.close(CloseCode::RateLimited),
+            _ if !self.messages.take() => {
+                if !self.face.drops() {
+                    self.close(CloseCode::RateLimited);
+                }
+            }
             Message::Ping(payload) => self.line.push(frame::pong(&payload)),
             Message::Binary(_) => self.face.on_binary(&mut self.line),
             Message::Text(text) => self.face.on_text(&mut self.line, &text),
@@ -204,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
     }
 
     /// Looks at the clocks: pings, silent peers, stalled sockets, words about the cursor.
-    fn on_tick(&mut self, now: Instant) {
+    fn on_alarm(&mut self, now: Instant) {
         match self.line.phase {
             Phase::Open if self.clocks.is_stalled(now) => {
                 // The socket takes nothing, so nothing can be said: the viewer resumes from its own position.
@@ -227,6 +242,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
         self.face.on_tick(&mut self.line, now);
     }
 
+    /// When to look at the clocks again, as things stand.
+    fn alarm_at(&self) -> Option<Instant> {
+        match self.line.phase {
+            Phase::Open => {
+                let next = self.clocks.next();
+                Some(self.face.tick_at().map_or(next, |tick_at| next.min(tick_at)))
+            }
+            Phase::Closing { since, .. } => Some(since + CLOSE_WAIT),
+            Phase::Over => self.clocks.stalled_at(),
+        }
+    }
+
     /// Ends the connection with what is not written yet.
     fn give_up(&mut self) {
         self.line.give_up();
@@ -238,21 +265,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
         self.face.look_at_ends(&mut self.line, cx);
     }
 
-    /// Fills an empty outbox with what is due, answers first. False: there is nothing.
-    fn fill(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Fills an empty outbox with what is due, answers first.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Filled {
         if self.line.is_open() {
             self.face.look_around(&mut self.line, cx);
         }
         if self.line.waiting() > 0 {
             self.line.drain_replies().for_each(|frame| self.outbox.push(frame));
-            return true;
+            return Filled::Part;
         }
-        if !self.line.is_open() {
-            return false;
+        if !self.line.is_open() || !self.face.pull(&mut self.line, cx) {
+            return Filled::Nothing;
         }
-        let taken = self.face.pull(&mut self.line, cx);
         self.line.frames.drain(..).for_each(|frame| self.outbox.push(frame));
-        taken
+        if self.face.is_exhausted() { Filled::All } else { Filled::Part }
     }
 
     /// What was taken has left; the first time that was the greeting.
@@ -266,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
 
     /// Writes what is due. Ready: the connection is over.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut written = 0;
+        let (mut written, mut filled) = (0, Filled::Part);
         loop {
             if written >= WRITE_BYTES {
                 // A thousand that catch up at once take turns, or everybody else (the store's own connection, too) would
@@ -274,8 +300,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.outbox.is_empty() && !self.fill(cx) {
-                return if self.line.phase == Phase::Over { Poll::Ready(Ok(())) } else { Poll::Pending };
+            if self.outbox.is_empty() {
+                filled = if filled == Filled::All { Filled::Nothing } else { self.fill(cx) };
+                if filled == Filled::Nothing {
+                    return if self.line.phase == Phase::Over { Poll::Ready(Ok(())) } else { Poll::Pending };
+                }
             }
             match self.outbox.poll_write(cx, &mut self.socket) {
                 Poll::Ready(Ok(progress)) => {
@@ -297,6 +326,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
             }
         }
     }
+
+    /// Reads and writes what can be. Ready: the connection is over.
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // What the client says comes first: it may end what would be written.
+            if let Poll::Ready(Err(error)) = self.poll_read(cx) {
+                return Poll::Ready(if self.line.is_open() { Err(error) } else { Ok(()) });
+            }
+            let answers_full = self.is_full();
+            if let Poll::Ready(over) = self.poll_write(cx) {
+                return Poll::Ready(over);
+            }
+            // Room for answers was made: read on, or nothing would wake this task for what the client has said already.
+            if !answers_full || self.is_full() {
+                return Poll::Pending;
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Future for Connection<S, F> {
@@ -307,26 +354,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Future for Connection<S, F> {
         // ORDER: register before looking, or news in between would be missed.
         this.line.registered.control.wake.register(cx.waker());
         this.line.registered.control.wake.take();
-        while let Poll::Ready(now) = this.clocks.tick.poll_tick(cx) {
-            this.on_tick(now);
+        if let Poll::Ready(now) = this.clocks.poll_alarm(cx) {
+            this.on_alarm(now);
         }
         if this.line.is_open() && !this.outbox.is_empty() {
             // Else whoever reads slowly, or not at all, would stay for as long as that takes.
             this.look_at_ends(cx);
         }
-        loop {
-            // What the client says comes first: it may end what would be written.
-            if let Poll::Ready(Err(error)) = this.poll_read(cx) {
-                return Poll::Ready(if this.line.is_open() { Err(error) } else { Ok(()) });
-            }
-            let answers_full = this.is_full();
-            if let Poll::Ready(over) = this.poll_write(cx) {
-                return Poll::Ready(over);
-            }
-            // Room for answers was made: read on, or nothing would wake this task for what the client has said already.
-            if !answers_full || this.is_full() {
-                return Poll::Pending;
-            }
+        let polled = this.poll_both(cx);
+        if polled.is_pending()
+            && let Some(at) = this.alarm_at()
+        {
+            this.clocks.wake_by(at, cx);
         }
+        polled
     }
 }

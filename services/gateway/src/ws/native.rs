@@ -10,7 +10,7 @@ use tidings_protocol::codes::{CloseCode, ErrorCode, Reconnect};
 use tidings_protocol::frames::ServerFrame;
 use tokio::time::{Duration, Instant};
 
-use super::connection::{Face, Line, WRITE_BYTES, is_due};
+use super::connection::{Face, Line, WRITE_BYTES};
 use super::requests::{self, Request};
 use super::subscriptions::Subscriptions;
 use crate::commands::Asking;
@@ -27,8 +27,8 @@ const ERRORS_MAX: u32 = 100;
 /// Why a viewer that the server itself sent away should come back so late, at most, when nothing better is known.
 const RETRY_AFTER_MS: u64 = 5_000;
 
-/// How often a filtered viewer is told where its cursor is.
-const AT_EVERY: Duration = Duration::from_secs(4);
+/// How long a viewer may not know where its cursor is, when that moves on without a word.
+const AT_WITHIN: Duration = Duration::from_secs(4);
 
 /// The native side of a connection.
 pub(crate) struct Native {
@@ -37,10 +37,12 @@ pub(crate) struct Native {
     ping_every: Duration,
     asking: Asking,
     refreshing: Option<Refreshing>,
-    at_told: Instant,
+    /// When viewers are to be told where their cursors are, while some do not know.
+    at_due: Option<Instant>,
     told_degraded: bool,
     /// Events left no room for who is there the last time.
     presence_waits: bool,
+    exhausted: bool,
     errors: u32,
 }
 
@@ -60,9 +62,10 @@ impl Native {
             ping_every,
             asking,
             refreshing: None,
-            at_told: Instant::now(),
+            at_due: None,
             told_degraded: false,
             presence_waits: false,
+            exhausted: false,
             errors: 0,
         }
     }
@@ -137,8 +140,12 @@ impl Face for Native {
         }
     }
 
+    fn tick_at(&self) -> Option<Instant> {
+        self.at_due
+    }
+
     fn on_tick(&mut self, line: &mut Line, now: Instant) {
-        if is_due(&mut self.at_told, AT_EVERY, now) {
+        if self.at_due.take_if(|due| *due <= now).is_some() {
             let mut frames = std::mem::take(&mut line.frames);
             self.subscriptions.tell_at(&self.encoding, &mut frames);
             frames.drain(..).for_each(|frame| line.push(frame));
@@ -168,6 +175,7 @@ impl Face for Native {
     }
 
     fn pull(&mut self, line: &mut Line, cx: &mut Context<'_>) -> bool {
+        self.exhausted = false;
         // Events come first; where they leave no room, who is there is told every second time.
         if std::mem::take(&mut self.presence_waits) && self.tell_presence(WRITE_BYTES, &mut line.frames) {
             return true;
@@ -185,11 +193,20 @@ impl Face for Native {
         if taken {
             line.sampler.taken(sample);
         }
+        if self.at_due.is_none() && self.subscriptions.is_untold() {
+            self.at_due = Some(Instant::now() + AT_WITHIN);
+        }
         if room == 0 {
             self.presence_waits = true;
             return taken;
         }
-        self.tell_presence(room, &mut line.frames) || taken
+        let told = self.tell_presence(room, &mut line.frames);
+        self.exhausted = !told;
+        told || taken
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     fn close(&mut self, line: &mut Line, code: CloseCode, retry_after_ms: Option<u64>) {

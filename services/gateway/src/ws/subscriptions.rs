@@ -166,6 +166,8 @@ impl Subscriptions {
             let present = presence::enter(&self.presence, &project, &granted, Transport::WebSocket);
             let wake = Arc::clone(&self.wake);
             let watching = stands.presence.then(|| present.watch(move || wake.wake()));
+            // Most connections have one: no room for more than there are.
+            self.viewers.reserve_exact(1);
             self.viewers.push(Subscription { project, viewer, watching, _present: present });
             Ok(stands)
         }))
@@ -207,6 +209,11 @@ impl Subscriptions {
             }
         }
         (pull.out.len() > before, sample)
+    }
+
+    /// Whether [`Subscriptions::tell_at`] has something to say.
+    pub(super) fn is_untold(&self) -> bool {
+        self.viewers.iter().any(|one| one.viewer.is_untold())
     }
 
     /// Says where the cursors are that moved on without a word.

@@ -27,8 +27,13 @@ pub(crate) trait Face: Unpin {
     /// The client has answered the close frame: all that was written has arrived.
     fn on_farewell_answered(&mut self) {}
 
-    /// About every two seconds while the connection is open.
-    fn on_tick(&mut self, line: &mut Line, now: Instant);
+    /// When [`Face::on_tick`] is to be called, while the connection is open; asked after each pull. None: not at all.
+    fn tick_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The time of [`Face::tick_at`] has come, or that of one of the connection's own clocks.
+    fn on_tick(&mut self, _line: &mut Line, _now: Instant) {}
 
     /// Looks whether the gateway or the rights have sent the viewer away.
     fn look_at_ends(&mut self, line: &mut Line, cx: &mut Context<'_>);
@@ -39,6 +44,16 @@ pub(crate) trait Face: Unpin {
     /// Takes what is due into [`Line::frames`], about [`super::WRITE_BYTES`] at most. False: there is nothing, and the
     /// connection's wake-up or the context says when to look again.
     fn pull(&mut self, line: &mut Line, cx: &mut Context<'_>) -> bool;
+
+    /// A message beyond what every connection may say. True: it is dropped, and that is all; else the connection is closed.
+    fn drops(&mut self) -> bool {
+        false
+    }
+
+    /// Whether the last pull left nothing: whatever comes up after it wakes the connection, so that it need not look again.
+    fn is_exhausted(&self) -> bool {
+        false
+    }
 
     /// Answers that the client waits for and that are not ready: with too many of them it is not read any more.
     fn owed(&self) -> usize {

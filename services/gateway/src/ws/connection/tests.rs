@@ -19,6 +19,8 @@ use crate::written::{Writer, event};
 use crate::ws::native::Native;
 use crate::ws::parts;
 
+mod waking;
+
 /// Longer than anything here takes, by the paused clock.
 const HANG: Duration = Duration::from_mins(5);
 
@@ -332,7 +334,7 @@ async fn who_is_there_in_many_projects_is_told_in_bounded_writes() {
     let mut most = 0;
     let telling = poll_fn(|cx| {
         connection.socket.open = true;
-        while !connection.outbox.is_empty() || connection.fill(cx) {
+        while !connection.outbox.is_empty() || connection.fill(cx) != Filled::Nothing {
             let before = connection.socket.taken.len();
             while !connection.outbox.is_empty() {
                 assert!(connection.outbox.poll_write(cx, &mut connection.socket).is_ready());
