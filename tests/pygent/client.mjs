@@ -2,7 +2,7 @@
 // that goes in the middle. The test that starts this also starts the services.
 //
 // TIDINGS_URL: where clients go, over all gateways. TIDINGS_INGEST: where runners post. TIDINGS_PROJECT: the dialect's.
-// TIDINGS_LINK: native, websocket or polling. TIDINGS_GOLDEN: the folder of the dialect's reviewed messages.
+// TIDINGS_LINK: native, websocket, polling or default (by polling, and then over a WebSocket). TIDINGS_GOLDEN: the folder of the dialect's reviewed messages.
 // It prints `lose it` when the gateway that it is connected to may be killed, waits for the file TIDINGS_LOST, which says that
 // this is done (TIDINGS_GOES: Killed or Drained), and prints `done` when all is well.
 
@@ -66,6 +66,9 @@ for (const [index, { type, agent, data, becomes }] of samples.entries()) {
   }
 }
 assert.equal(client.heard.length, started, "and nothing else");
+if (TIDINGS_LINK === "default") {
+  await client.until("a WebSocket", () => client.socket.io.engine.transport.name === "websocket");
+}
 
 // Answers.
 const answer = async (name, type, data) => {

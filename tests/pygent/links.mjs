@@ -1,5 +1,6 @@
 // How PyGent Factory's page holds its connection: the native WebSocket of production, with the page's own way of coming
-// back, and Socket.IO's library over either transport, with the library's. Both write down all that they hear.
+// back, and Socket.IO's library over either transport, or over both as it comes, with the library's. All write down what they
+// hear.
 
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
@@ -53,14 +54,15 @@ class Native extends Link {
   #socket;
   #tries = 0;
 
-  constructor(url) {
+  constructor(url, headers) {
     super();
     this.url = `${url.replace("http", "ws")}/ws`;
+    this.headers = headers;
     this.#connect();
   }
 
   #connect() {
-    this.#socket = new WebSocket(this.url);
+    this.#socket = new WebSocket(this.url, { headers: this.headers });
     this.#socket.on("open", () => {
       this.#tries = 0;
       this.opened();
@@ -92,9 +94,9 @@ class SocketIo extends Link {
   /** Why it was disconnected, each time. */
   reasons = [];
 
-  constructor(url, transports) {
+  constructor(url, options) {
     super();
-    this.socket = io(url, { transports, upgrade: false, timeout: 10_000, forceNew: true });
+    this.socket = io(url, { ...options, timeout: 10_000, forceNew: true });
     this.socket.on("connect", () => this.opened());
     this.socket.on("disconnect", (reason) => this.reasons.push(reason));
     this.socket.onAny((type, data, ...more) => {
@@ -112,12 +114,16 @@ class SocketIo extends Link {
   }
 }
 
-/** A link by its name. */
-export function link(name, url) {
+/** A link by its name, which shows this token if there is one. */
+export function link(name, url, token) {
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
   switch (name) {
-    case "native": return new Native(url);
-    case "websocket": return new SocketIo(url, ["websocket"]);
-    case "polling": return new SocketIo(url, ["polling"]);
+    case "native": return new Native(url, headers);
+    case "websocket": return new SocketIo(url, { transports: ["websocket"], upgrade: false });
+    case "polling": return new SocketIo(url, { transports: ["polling"], upgrade: false });
+    case "default": return new SocketIo(url, {});
+    // Begins its upgrade when it is told to.
+    case "late": return new SocketIo(url, { upgrade: false });
     default: throw new Error(`no link is called ${name}`);
   }
 }

@@ -5,8 +5,12 @@ import assert from "node:assert/strict";
 
 const CAPABILITIES = ["chat", "reasoning", "evolution", "mcp", "metrics"];
 
-/** Works until `over` is aborted. */
-export async function work(ingest, project, name, over) {
+/**
+ * Works until `over` is aborted. `more` gives it other answers beside its own or in their place, each by the type of its command,
+ * made with what answers are made with; `token` is what it shows.
+ */
+export async function work(ingest, project, name, over, { more = () => ({}), token } = {}) {
+  const shows = token ? { authorization: `Bearer ${token}` } : {};
   const base = `${ingest}/v1/projects/${project}`;
   /** The reasoning that goes on, by its session: the command that began it. */
   const reasoning = new Map();
@@ -14,7 +18,7 @@ export async function work(ingest, project, name, over) {
   async function post(path, events) {
     const answer = await fetch(`${base}${path}`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", ...shows },
       body: JSON.stringify(events),
       signal: over,
     });
@@ -80,9 +84,11 @@ export async function work(ingest, project, name, over) {
       answer(command, event("metrics.system", { cpu: { usage_percent: 1 }, memory: {}, network: {} }), done),
   };
 
-  const wanted = CAPABILITIES.map((capability) => `capability=${capability}`).join("&");
+  Object.assign(answers, more({ answer, tell, event, done, failed }));
+  const capabilities = new Set([...CAPABILITIES, ...Object.keys(answers).map((type) => type.split(".")[0])]);
+  const wanted = [...capabilities].map((capability) => `capability=${capability}`).join("&");
   while (!over.aborted) {
-    const taken = await fetch(`${base}/commands?runner=${name}&wait=25&${wanted}`, { signal: over });
+    const taken = await fetch(`${base}/commands?runner=${name}&wait=25&${wanted}`, { signal: over, headers: shows });
     assert.equal(taken.status, 200, await taken.clone().text());
     for (const command of (await taken.json()).commands) await answers[command.type](command);
   }

@@ -13,6 +13,7 @@ pub mod polling;
 pub mod refusals;
 pub mod rest;
 pub mod target;
+mod unbegun;
 pub mod words;
 
 use serde_json::Value;
@@ -24,11 +25,14 @@ pub use lines::Line;
 use messages::Message;
 pub use messages::batch;
 pub use target::Target;
+pub use unbegun::Unbegun;
 
 /// Close code: no credential, or none that is good.
 pub const CLOSE_UNAUTHENTICATED: u16 = 4401;
 /// Close code: the credential may not read this project.
 pub const CLOSE_FORBIDDEN: u16 = 4403;
+/// Close code: there is no such session, and none that was asked for.
+pub const CLOSE_UNKNOWN: u16 = 4404;
 /// Close code: too many connections of one user, or too many messages on one of them.
 pub const CLOSE_LIMITED: u16 = 4429;
 /// Connections of one user, over all gateways.
@@ -46,12 +50,14 @@ pub struct AgentSwarm {
     pub session: Option<String>,
     /// Several messages that go out together travel as one `batch`.
     pub batch: bool,
+    /// What the connection's user is told as it comes, unless the build has begun.
+    pub unbegun: Option<Unbegun>,
 }
 
 impl AgentSwarm {
     /// What clients of this target are told.
     pub fn of(target: &Target, batch: bool) -> AgentSwarm {
-        AgentSwarm { session: target.session.clone(), batch }
+        AgentSwarm { session: target.session.clone(), batch, unbegun: None }
     }
 
     /// The `project_id` of what is told about a session.
@@ -65,6 +71,14 @@ impl AgentSwarm {
             Some(session) => Build::live(view, session),
             None => Build::newest_live(view),
         }
+    }
+
+    /// That a build failed, if it has not begun all the same.
+    fn unbegun(&self, unbegun: &Unbegun, view: &View<'_>) -> Option<String> {
+        let Unbegun { session, error, time_ms } = unbegun;
+        let (project_id, timestamp) = (&self.id_of(view.project.as_str(), session), words::seconds(*time_ms));
+        let message = Message::ProjectError { project_id, error, timestamp };
+        Build::live(view, session).is_none().then(|| message.text())
     }
 
     fn agent(&self, told: &Told<'_>) -> Option<String> {
@@ -125,10 +139,13 @@ impl Dialect for AgentSwarm {
     }
 
     /// What an event leaves to the state: how far an agent is that does not say so, though the protocol always does; and a
-    /// stage that progress names, if no event of its own did.
+    /// stage that progress names, if no event of its own did; and whether a build began that was given up.
     fn due(&self, told: &Told<'_>) -> Option<Ask> {
         if told.kind() == "session.progress" {
             return told.text("stage").map(|_| Ask::Session(told.session().to_owned()));
+        }
+        if let Some(unbegun) = Unbegun::of(told) {
+            return Some(unbegun.ask());
         }
         if told.data().get("progress").is_some_and(Value::is_number) {
             return None;
@@ -150,6 +167,7 @@ impl Dialect for AgentSwarm {
             let project_id = &target::id_of(view.project.as_str(), self.session.as_deref());
             Message::standing(project_id, &build, view.now_ms, out);
         }
+        out.extend(self.unbegun.as_ref().and_then(|unbegun| self.unbegun(unbegun, view)));
     }
 
     fn present(&self, ask: &Ask, view: &View<'_>, out: &mut Vec<String>) {
@@ -163,6 +181,9 @@ impl Dialect for AgentSwarm {
                 }
             }
             Ask::Other(parts) => {
+                if let Some(unbegun) = Unbegun::of_ask(parts) {
+                    return out.extend(self.unbegun(&unbegun, view));
+                }
                 let Some((session, agent)) = parts.split_once(PART_END) else { return };
                 let Some(build) = Build::live(view, session) else { return };
                 // An agent that never said how far it is was told as far as it is.

@@ -135,6 +135,11 @@ impl Dialect for AgentCraft {
         Due::of(told).and_then(|due| due.ask(self.shape))
     }
 
+    /// Log streaming goes on; which messages tell the rest is the settings' choice alone.
+    fn again(&self, chosen: u8) -> u8 {
+        AgentCraft::of_variant(chosen).map_or(*self, |before| self.streaming(before.streaming)).variant()
+    }
+
     /// Who comes for the first time is told what the original tells. Who may have missed something is told how every agent
     /// stands, too: the protocol has no other word for that.
     fn greet(&self, view: &View<'_>, resumed: bool, out: &mut Vec<String>) {

@@ -53,6 +53,12 @@ pub trait Dialect: Send + Sync + 'static {
     /// made is not told.
     fn present(&self, ask: &Ask, view: &View<'_>, out: &mut Vec<String>);
 
+    /// What a client has that comes back, of a variant that it chose ([`Action::Become`]) when it was here before. Asked of
+    /// the variant with which it would begin.
+    fn again(&self, chosen: u8) -> u8 {
+        chosen
+    }
+
     /// A stretch that the client will not get. Unless it is overridden: nothing is said of it, and the client is greeted
     /// again, since a protocol that cannot say so can say how things stand.
     fn gap(&self, _gap: &Gap) -> Missing {

@@ -408,3 +408,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_page_says_beside_its_message_goes_along_too() {
+    let page = json!({ "message": { "content": "hi" }, "timestamp": "t", "metadata": { "a": 1 } });
+    let heard = PyGent(Wrapping::Native).heard(&json!("chat_message"), &page, 0);
+    let [Action::Command(command)] = &heard[..] else { panic!("{heard:?}") };
+    let expected = json!({ "text": "hi", "agent": "general", "timestamp": "t", "metadata": { "a": 1 } });
+    assert_eq!(command.data, expected);
+}
+
+#[test]
+fn who_cannot_stop_reasoning_is_told_as_who_cannot_start_it() {
+    let refused = |kind: &str| {
+        let command = Command { kind: kind.to_owned(), id: None, session: None, agent: None, data: Value::Null };
+        PyGent(Wrapping::Native).refused(&command, "no_runner", "nobody is there").expect("refusals are told")
+    };
+    assert_eq!(unwrapped(&refused("reasoning.stop")).0, "reasoning_error");
+    assert_eq!(refused("reasoning.stop"), refused("reasoning.start"));
+}
+
+#[test]
+fn messages_of_starting_services_are_called_by_all_their_words() {
+    let told = told(PyGent(Wrapping::Native), "startup.service.log.line", "", &json!({ "a": 1 }));
+    assert_eq!(unwrapped(&told.concat()), ("startup_service_log_line".to_owned(), json!({ "a": 1 })));
+}

@@ -48,6 +48,8 @@ pub(crate) struct Control {
     pub wake: Arc<Wake>,
     retry_after_ms: AtomicU64,
     shed: AtomicBool,
+    /// Its protocol has no word for when to come back.
+    wordless: AtomicBool,
 }
 
 impl Control {
@@ -60,6 +62,10 @@ impl Control {
     /// Whether it is sent on alone, by a gateway that stays.
     pub(crate) fn is_shed(&self) -> bool {
         self.shed.load(Ordering::Acquire)
+    }
+
+    fn is_wordless(&self) -> bool {
+        self.wordless.load(Ordering::Acquire)
     }
 
     fn send_away(&self, retry_after_ms: u64) {
@@ -84,6 +90,14 @@ impl Registered {
     pub(crate) fn of_viewer(self) -> Registered {
         self.connections.0.open.lock().viewers.insert(self.number);
         self
+    }
+
+    /// The same, of a client that cannot be told when to come back: it comes as soon as it is closed, so it is told to go no
+    /// sooner than it is to come.
+    #[must_use]
+    pub(crate) fn of_wordless_viewer(self) -> Registered {
+        self.control.wordless.store(true, Ordering::Release);
+        self.of_viewer()
     }
 
     /// Why what reads one project must end: its grant has, or the right to read there was withdrawn.
@@ -118,8 +132,9 @@ impl Drop for Registered {
 impl Connections {
     /// Registers a connection, which lives by this grant. One that comes while the gateway drains is told so at once.
     pub(crate) fn register(&self, wake: Arc<Wake>, held: Held) -> Registered {
-        let (retry_after_ms, shed) = (AtomicU64::new(NOT_DRAINING), AtomicBool::new(false));
-        let control = Arc::new(Control { wake, retry_after_ms, shed });
+        let retry_after_ms = AtomicU64::new(NOT_DRAINING);
+        let control =
+            Arc::new(Control { wake, retry_after_ms, shed: AtomicBool::default(), wordless: AtomicBool::default() });
         let number = {
             let mut open = self.0.open.lock();
             let number = open.next;
@@ -152,13 +167,17 @@ impl Connections {
         }
     }
 
-    /// Tells all to go, one after the other in an order of chance, each with a time of its own to come back. Resolves when
-    /// all have been told; dropped before, the rest are not.
+    /// Tells all to go, one after the other in an order of chance, each with a time of its own to come back; first those who
+    /// cannot be told such a time. Resolves when all have been told; dropped before, the rest are not.
     pub(crate) async fn drain(&self, pace: Pace) {
         self.0.draining.store(true, Ordering::Release);
-        let mut leaving: Vec<_> = self.0.open.lock().all.values().cloned().collect();
+        let all: Vec<_> = self.0.open.lock().all.values().cloned().collect();
+        let (mut leaving, mut others): (Vec<_>, Vec<_>) = all.into_iter().partition(|control| control.is_wordless());
         leaving.shuffle(&mut rand::rng());
-        let mut plan = pace.plan(leaving.len());
+        others.shuffle(&mut rand::rng());
+        let wordless = leaving.len();
+        leaving.extend(others);
+        let mut plan = pace.plan(wordless, leaving.len());
         let (viewers, span_ms) = (leaving.len(), plan.span().as_millis());
         if plan.is_hasty {
             tracing::warn!(viewers, span_ms, "viewers are told to go, faster than gateway.drain_reconnects_per_second");
@@ -184,7 +203,7 @@ impl Connections {
     }
 
     /// Tells so many viewers to go elsewhere, the oldest of those with a number below `before`, each with a time of its own
-    /// to come back within `window`. How many there were: fewer when there are not as many.
+    /// to come back within `window`; those that cannot be told that, at that time. Must be called on a tokio runtime. How many there were: fewer when there are not as many.
     pub(crate) fn shed(&self, count: u64, before: u64, window: Duration) -> u64 {
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut open = self.0.open.lock();
@@ -194,7 +213,16 @@ impl Connections {
             open.viewers.remove(number);
             let control = &open.all[number];
             control.shed.store(true, Ordering::Release);
-            control.send_away(rand::random_range(0..window_ms));
+            let retry_after_ms = rand::random_range(0..window_ms);
+            if control.is_wordless() {
+                let control = control.clone();
+                self.0.tasks.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
+                    control.send_away(0);
+                });
+            } else {
+                control.send_away(retry_after_ms);
+            }
         }
         numbers.len() as u64
     }

@@ -7,6 +7,7 @@ mod alarm;
 mod asked;
 mod asker;
 mod bundle;
+mod choice;
 mod coming;
 mod desk;
 mod encoding;

@@ -3,7 +3,9 @@
 //! The viewers of a gateway that goes have slots, evenly spaced, at which they open their next connection. Until shortly
 //! before its slot a viewer is served as ever, so it is away for a moment only, and whoever does not wait as it is told
 //! comes no faster than the others. Slots that lie behind the time that is left are told at its end, as a time to stay away.
-//! Pure: the connections' registry tells, and waits.
+//! Those whose protocol has no word for that time come first: they come back as soon as they are told, so all of them are told
+//! at their slots, closer together where the rate would take longer than there is. Pure: the connections' registry tells, and
+//! waits.
 
 use std::time::Duration;
 
@@ -33,6 +35,10 @@ pub(crate) struct Plan {
     viewers: usize,
     /// From the first slot to the end of the last.
     span: Duration,
+    /// The first so many come back as soon as they are told.
+    wordless: usize,
+    /// From the first slot to the end of theirs.
+    wordless_span: Duration,
     /// The rate is exceeded.
     pub is_hasty: bool,
     telling_max: Duration,
@@ -40,15 +46,18 @@ pub(crate) struct Plan {
 }
 
 impl Pace {
-    /// The plan for so many viewers.
-    pub(crate) fn plan(&self, viewers: usize) -> Plan {
-        let in_order = span(viewers, self.per_second_max);
+    /// The plan for so many viewers, of whom the first `wordless` cannot be told when to come back.
+    pub(crate) fn plan(&self, wordless: usize, viewers: usize) -> Plan {
+        let in_order = |count: usize| span(count, self.per_second_max);
         let most = (self.telling_max + self.away_max).saturating_sub(AHEAD);
-        let at_most = span(viewers, self.per_second_max.saturating_mul(PLANNED_PERCENT) / 100);
+        let planned = |count: usize| span(count, self.per_second_max.saturating_mul(PLANNED_PERCENT) / 100);
+        let wordless_span = planned(wordless).min(self.telling_max);
         Plan {
             viewers,
-            span: at_most.min(most),
-            is_hasty: in_order > most,
+            span: planned(viewers).min(most).max(wordless_span),
+            wordless,
+            wordless_span,
+            is_hasty: in_order(viewers) > most || in_order(wordless) > self.telling_max,
             telling_max: self.telling_max,
             put_off: Duration::ZERO,
         }
@@ -92,8 +101,14 @@ impl Plan {
 
     /// When it is told, if there is so much time.
     fn turn(&self, viewer: usize) -> Duration {
+        let (begin, span, index, count) = match viewer.checked_sub(self.wordless) {
+            None => (Duration::ZERO, self.wordless_span, viewer, self.wordless),
+            Some(index) => {
+                (self.wordless_span, self.span.saturating_sub(self.wordless_span), index, self.viewers - self.wordless)
+            }
+        };
         let share = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        self.put_off + self.span * share(viewer) / share(self.viewers).max(1)
+        self.put_off + begin + span * share(index) / share(count).max(1)
     }
 }
 
@@ -117,14 +132,14 @@ mod tests {
     #[test]
     fn no_second_has_more_than_the_rate() {
         for viewers in [0, 1, 400, 2_000, 10_000] {
-            let plan = pace(500).plan(viewers);
+            let plan = pace(500).plan(0, viewers);
             assert!(peak(&plan) <= 251 && !plan.is_hasty, "{viewers}: {}", peak(&plan));
         }
     }
 
     #[test]
     fn viewers_are_served_until_shortly_before_they_go() {
-        let plan = pace(500).plan(10_000);
+        let plan = pace(500).plan(0, 10_000);
         for viewer in 0..10_000 {
             let told = plan.told_at(viewer);
             assert!((249..=250).contains(&plan.retry_after_ms(viewer, told)), "{viewer}");
@@ -134,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_gateway_that_stood_still_does_not_catch_up() {
-        let mut plan = pace(500).plan(10_000);
+        let mut plan = pace(500).plan(0, 10_000);
         plan.is_told(5_000, 20 * SECOND + AHEAD);
         assert_eq!(plan.told_at(5_250), 21 * SECOND, "a little late is no matter");
         assert_eq!(plan.retry_after_ms(5_000, 20 * SECOND + AHEAD), 0);
@@ -146,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_time_left_is_told_at_its_end_and_stays_away() {
-        let plan = pace(500).plan(12_500);
+        let plan = pace(500).plan(0, 12_500);
         assert_eq!(plan.told_at(12_499), 40 * SECOND);
         assert!((10_200..=10_250).contains(&plan.retry_after_ms(12_499, 40 * SECOND)));
         assert!(!plan.is_hasty);
@@ -154,11 +169,29 @@ mod tests {
 
     #[test]
     fn nobody_is_told_to_stay_away_longer_than_may_be() {
-        let plan = pace(10).plan(20_000);
+        let plan = pace(10).plan(0, 20_000);
         assert!(plan.is_hasty);
         assert!(plan.retry_after_ms(19_999, 40 * SECOND) <= 30_000);
         // A shutdown that has no time at all.
-        let now = Pace { per_second_max: 1, telling_max: Duration::ZERO, away_max: Duration::ZERO }.plan(9);
+        let now = Pace { per_second_max: 1, telling_max: Duration::ZERO, away_max: Duration::ZERO }.plan(0, 9);
         assert_eq!((now.told_at(8), now.span()), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn who_cannot_be_told_when_to_come_back_comes_evenly_all_the_same() {
+        let plan = pace(500).plan(2_000, 12_500);
+        assert!(peak(&plan) <= 251 && !plan.is_hasty, "{}", peak(&plan));
+        assert!((0..2_000).all(|viewer| plan.told_at(viewer) < 8 * SECOND), "before those who can");
+        // So many that their rate does not let them all come in time: evenly, as fast as must be.
+        for (wordless, is_hasty) in [(16_000, false), (24_000, true)] {
+            let plan = pace(500).plan(wordless, wordless + 1_000);
+            assert_eq!(plan.is_hasty, is_hasty);
+            let in_a_second = |from: usize| {
+                let end = plan.told_at(from) + SECOND;
+                (from..wordless).take_while(|viewer| plan.told_at(*viewer) < end).count()
+            };
+            assert!((0..wordless).all(|from| in_a_second(from) <= wordless / 40 + 1), "{wordless} come in bunches");
+            assert!(plan.told_at(wordless) >= plan.told_at(wordless - 1), "then the others");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What the gateway counts of its connections and requests. Handles are resolved once, so that every series is there from the
 //! start; labels come from enums only.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -95,9 +97,24 @@ struct Dialects {
 /// What is counted of one dialect's connections.
 #[derive(Clone)]
 pub(crate) struct DialectMetrics {
+    websockets: Counted,
+    polls: Counted,
+    dropped: IntCounter,
+}
+
+/// Connections of one dialect over one transport.
+#[derive(Clone)]
+struct Counted {
     connections: IntGauge,
     opened: IntCounter,
-    dropped: IntCounter,
+}
+
+impl Counted {
+    fn open(&self) -> OpenGuard {
+        self.opened.inc();
+        self.connections.inc();
+        OpenGuard(self.connections.clone())
+    }
 }
 
 impl DialectMetrics {
@@ -108,15 +125,29 @@ impl DialectMetrics {
 
     /// A WebSocket opened; it counts as open until the guard is dropped.
     pub(crate) fn open(&self) -> OpenGuard {
-        self.opened.inc();
-        self.connections.inc();
-        OpenGuard(self.connections.clone())
+        self.websockets.open()
+    }
+
+    /// A poll waits; it counts as open until the guard is dropped.
+    pub(crate) fn wait(&self) -> OpenGuard {
+        self.polls.open()
     }
 }
 
-/// Counters of connections. Cheap to clone.
+/// Counters of connections. Cheap to clone: each connection has them.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub(crate) struct Metrics(Arc<Counters>);
+
+impl Deref for Metrics {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.0
+    }
+}
+
+/// The counters themselves.
+pub(crate) struct Counters {
     connections: [prometheus::IntGauge; Transport::ALL.len()],
     opened: [IntCounter; Transport::ALL.len()],
     closed: [IntCounter; CloseCode::ALL.len()],
@@ -187,7 +218,7 @@ impl Metrics {
             Ok(histogram)
         };
         let by = |transport: Transport| [transport.as_str(), NATIVE];
-        Ok(Metrics {
+        Ok(Metrics(Arc::new(Counters {
             connections: Transport::ALL.map(|transport| connections.with_label_values(&by(transport))),
             opened: Transport::ALL.map(|transport| opened.with_label_values(&by(transport))),
             closed: std::array::from_fn(|index| closed.with_label_values(&[CloseCode::ALL[index].as_str()])),
@@ -215,9 +246,11 @@ impl Metrics {
             bytes_written: counter("tidings_gateway_bytes_written_total", "Bytes written to WebSockets.")?,
             writes: counter("tidings_gateway_writes_total", "Writes to WebSockets.")?,
             stalled: counter("tidings_gateway_stalled_total", "Connections cut because nothing could be written.")?,
-        })
+        })))
     }
+}
 
+impl Counters {
     /// A connection opened; it counts as open until the guard is dropped.
     pub(crate) fn open(&self, transport: Transport) -> OpenGuard {
         let index = transport as usize;
@@ -239,10 +272,13 @@ impl Metrics {
 
     /// What is counted of the dialect of this name.
     pub(crate) fn dialect(&self, name: &'static str) -> DialectMetrics {
-        let labels = [Transport::WebSocket.as_str(), name];
+        let over = |transport: Transport| Counted {
+            connections: self.dialects.connections.with_label_values(&[transport.as_str(), name]),
+            opened: self.dialects.opened.with_label_values(&[transport.as_str(), name]),
+        };
         DialectMetrics {
-            connections: self.dialects.connections.with_label_values(&labels),
-            opened: self.dialects.opened.with_label_values(&labels),
+            websockets: over(Transport::WebSocket),
+            polls: over(Transport::Poll),
             dropped: self.dialects.dropped.with_label_values(&[name]),
         }
     }

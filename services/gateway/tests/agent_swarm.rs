@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use support::log::Writer;
 use support::{Rig, within};
 use tidings_auth::{Authenticator, Closed, Config as AuthConfig, KeyId, KeyRecord, Keys, NewKey, StoreAway, Stores};
+use tidings_dialects::agent_swarm::orchestrate;
 use tidings_protocol::grant::Scope;
 use tidings_protocol::intake::{Intake, parse_body};
 use tidings_protocol::limits::EventLimits;
@@ -213,7 +214,7 @@ async fn what_is_not_there_is_refused_in_the_clients_words() {
         assert!(fault["msg"].is_string());
     }
     // What never comes to a handler is refused in JSON, too.
-    get(&rig, &format!("{BASE}/projects/%FF/status")).await.assert_refused(400, "Bad Request");
+    get(&rig, &format!("{BASE}/projects/%FF/status")).await.assert_refused(400, "the path is not UTF-8");
     let huge = " ".repeat(3 * 1024 * 1024);
     ask(&rig, "POST", &format!("{BASE}/orchestrate"), &[], &huge)
         .await
@@ -304,6 +305,37 @@ async fn without_runners_nothing_is_promised() {
     assert_eq!((refused.status, refused.json()["detail"].as_array().map(Vec::len)), (422, Some(2)));
     for route in ["projects/nobody/stop", "projects/demo:unknown/restart"] {
         ask(&rig, "POST", &format!("{BASE}/{route}"), &[], "").await.assert_refused(404, "Project not found");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_and_failed_is_told_to_who_polls() {
+    let mut rig = Rig::start_on(config(at_home)).await;
+    rig.writer.append(events(BUILD)).await;
+    let awaited = orchestrate::session_id(&ulid::Ulid::new().to_string());
+    let route = |of: &str| format!("{BASE}/projects/demo:{awaited}/{of}");
+    assert_eq!(get(&rig, &route("status")).await.json()["status"], "initializing");
+    let failed = |session: &str, kind: &str| {
+        let data = json!({"command_id": "c", "type": kind, "code": "deadline", "error": "nobody answered in time"});
+        events(&json!({"type": "command.failed", "session": session, "data": data}).to_string())
+    };
+    rig.writer.append(failed(&awaited, "session.create")).await;
+    rig.writer.append(failed("s-7", "session.stop")).await;
+    let another = wire::Event { to: "somebody else".into(), ..failed("s-7", "session.restart").remove(0) };
+    rig.writer.append(vec![another]).await;
+    let status = get(&rig, &route("status")).await.json();
+    assert_eq!((&status["status"], &status["errors"]), (&"failed".into(), &json!(["nobody answered in time"])));
+    let project = get(&rig, &format!("{BASE}/projects/demo:{awaited}")).await.json();
+    assert_eq!((&project["status"], &project["error"]), (&"failed".into(), &"nobody answered in time".into()));
+    let line = "Project stop failed: nobody answered in time";
+    for id in ["demo", "demo:s-7"] {
+        let status = get(&rig, &format!("{BASE}/projects/{id}/status")).await.json();
+        assert_eq!((&status["status"], &status["errors"]), (&"in_progress".into(), &json!([line])), "{id}");
+        let logs = get(&rig, &format!("{BASE}/projects/{id}/logs")).await.json();
+        let errors = logs["logs"].as_array().expect("lines").iter().filter(|line| line["level"] == "error");
+        let errors: Vec<_> = errors.map(|line| line["message"].as_str().expect("a text")).collect();
+        let of_all = ["Project start failed: nobody answered in time", line];
+        assert_eq!(errors, if id == "demo" { &of_all[..] } else { &of_all[1..] }, "{id}");
     }
 }
 

@@ -11,7 +11,8 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import { launch } from "../harness.mjs";
-import { BODIES, MESSAGES, faults } from "./fields.mjs";
+import { Fields } from "../fields.mjs";
+import { BODIES, MESSAGES } from "./fields.mjs";
 
 const env = process.env;
 const project = env.TIDINGS_PROJECT;
@@ -19,6 +20,9 @@ const project = env.TIDINGS_PROJECT;
 const PATIENCE_MS = 90_000;
 const BASE = "/v1/public/agent-swarms";
 const SESSION = "s-1";
+/** What was told on sockets, and what was answered. */
+const told = new Fields(MESSAGES);
+const answered = new Fields(BODIES);
 
 const heard = [];
 let wake = () => {};
@@ -77,12 +81,14 @@ async function post(...events) {
   }
 }
 const event = (type, data, agent) => ({ type, session: SESSION, ...(agent && { agent }), data });
+const LEVELS = ["info", "success", "warning", "error"];
 const posted = [];
 /** Posts lines one after the other, and remembers them as the runner was answered. */
 async function lines(count) {
   for (let i = 0; i < count; i += 1) {
     const message = `line ${posted.length}`;
-    const [id] = await post(event("log", { level: "info", message }, "architect"));
+    const level = LEVELS[posted.length % LEVELS.length];
+    const [id] = await post(event("log", { level, message }, "architect"));
     posted.push({ id, message });
   }
 }
@@ -99,12 +105,13 @@ const json = (answer) => JSON.parse(answer.bytes.toString());
 async function body(name, path, options, status = 200) {
   const answer = await ask(`${BASE}${path}`, options);
   assert.equal(answer.status, status, `${path}: ${answer.bytes}`);
-  assert.deepEqual(faults(BODIES[name], json(answer), name), []);
+  assert.deepEqual(answered.faults(name, json(answer)), []);
   return json(answer);
 }
 async function refused(path, options, status, detail) {
   const answer = await ask(path, options);
   assert.equal(answer.status, status, `${path}: ${answer.bytes}`);
+  assert.deepEqual(answered.faults(status === 422 ? "invalid" : "refused", json(answer)), []);
   if (detail) assert.deepEqual(json(answer).detail, detail);
   return json(answer);
 }
@@ -141,7 +148,12 @@ async function shownOnce() {
 
 // A build begins before anybody looks.
 await post(
-  event("session.started", { title: "Todo app", metadata: { project_type: "web_app", description: "A todo list" } }),
+  event("session.started", {
+    title: "Todo app",
+    metadata: {
+      project_type: "web_app", description: "A todo list", data_model: { todo: ["title"] }, backlog: ["list"], sprint_plan: ["week 1"],
+    },
+  }),
   event("session.stage", { stage: "architecture_design", status: "started", message: "Choosing a stack" }),
   event("agent.status", { name: "Architect", status: "working", progress: 40, task: "Draw the modules" }, "architect"),
   event("session.progress", { progress: 18, message: "On its way" }),
@@ -169,8 +181,9 @@ const logs = await body("logs", `/projects/${project}/logs?limit=100`);
 assert.deepEqual(logs.logs.map(({ id, message }) => ({ id, message })), posted);
 await body("metrics", "/metrics");
 assert.deepEqual(await body("logs", `/projects/${project}/logs?limit=100`), json(await ask(`/api${BASE}/projects/${project}/logs`)));
-assert.ok(Array.isArray(json(await ask(`/api/v1/admin/agent-swarm/projects/${project}/agents`))));
-assert.ok(Array.isArray(json(await ask(`/api/v1/admin/agent-swarms/projects/${project}/logs`))));
+const bare = async (name, prefix) => ({ [name]: json(await ask(`${prefix}/projects/${project}/${name}`)) });
+assert.deepEqual(answered.faults("agents", await bare("agents", "/api/v1/admin/agent-swarm")), []);
+assert.deepEqual(await bare("logs", "/api/v1/admin/agent-swarms"), logs);
 const first = await ask(`${BASE}/projects/${project}/logs`);
 const again = await ask(`${BASE}/projects/${project}/logs`, { headers: { "if-none-match": first.headers.get("etag") } });
 assert.deepEqual([again.status, again.bytes.length], [304, 0]);
@@ -220,12 +233,17 @@ assert.deepEqual(heard.filter((said) => said.what === "failed"), []);
 from = heard.length;
 await post(event("session.failed", { error: "npm install failed" }));
 await hears("project_error", () => true, from);
+assert.equal((await body("project", `/projects/${project}`)).error, "npm install failed");
+assert.equal((await body("status", `/projects/${project}/status`)).errors.at(-1), "npm install failed");
+await body("projects", "/projects");
 await post(
   event("session.started", { title: "Todo app" }),
   event("session.completed", { url: "https://todo.example", completion_url: "https://todo.example/done", deployment_url: "https://deploy.example" }),
 );
 assert.equal((await hears("project_completed", () => true, from)).completion_url, "https://todo.example/done");
 assert.equal((await body("status", `/projects/${project}/status`)).deployment_url, "https://deploy.example");
+assert.equal((await body("project", `/projects/${project}`)).completion_url, "https://todo.example/done");
+await body("projects", "/projects");
 
 // Who may not.
 const socket = (id, token, query = "") => `${site.replace("http", "ws")}/ws/admin/agent-swarm/${id}?token=${token}${query}`;
@@ -251,7 +269,7 @@ for (const [query, protocols] of [["&batch=1", []], ["", ["agent-swarm.batch"]]]
   assert.equal(opened.protocol, protocols[0] ?? "");
   const batch = JSON.parse(opened.messages.at(-1));
   assert.ok(batch.messages.length > 1);
-  for (const message of batch.messages) assert.deepEqual(faults(MESSAGES[message.type], message, message.type), []);
+  for (const message of [batch, ...batch.messages]) assert.deepEqual(told.faults(message.type, message), []);
 }
 await tries(socket(project, env.TIDINGS_VIEWER), { until: "connection_established" });
 const sixth = await tries(socket(project, env.TIDINGS_VIEWER));
@@ -279,11 +297,10 @@ const created = await until("a runner is there", async () => {
   const answer = await ask(`${BASE}/orchestrate`, { method: "POST", body: wanted });
   return answer.status === 201 && json(answer);
 });
-assert.deepEqual(faults(BODIES.orchestrate, created, "orchestrate"), []);
+assert.deepEqual(answered.faults("orchestrate", created), []);
 const build = await tries(socket(created.project_id, env.TIDINGS_VIEWER), { until: "project_completed" });
-const told = build.messages.map((text) => JSON.parse(text));
-for (const message of told) {
-  assert.deepEqual(faults(MESSAGES[message.type], message, message.type), []);
+for (const message of build.messages.map((text) => JSON.parse(text))) {
+  assert.deepEqual(told.faults(message.type, message), []);
   assert.equal(message.project_id, created.project_id);
 }
 const path = (id) => `/projects/${encodeURIComponent(id)}`;
@@ -296,10 +313,10 @@ const restarted = await until("it is built again", async () => {
 await body("message", path(restarted.project_id) + "/stop", { method: "POST" });
 await until("it stops", async () => (await body("status", path(restarted.project_id) + "/status")).status === "paused");
 
-const unseen = Object.keys(MESSAGES).filter((type) => messages(type).length === 0);
-assert.deepEqual(unseen, [], "types that were never told");
-const wrong = heard.filter((said) => said.message).flatMap(({ message }) => faults(MESSAGES[message.type], message, message.type));
-assert.deepEqual(wrong, []);
+const messagesHeard = heard.filter((said) => said.message);
+assert.deepEqual(messagesHeard.flatMap(({ message }) => told.faults(message.type, message)), []);
+assert.deepEqual(told.unseen(), [], "fields that were never told");
+assert.deepEqual(answered.unseen(), [], "fields that were never answered");
 await browser.close();
 page.close();
 between.close();

@@ -18,14 +18,19 @@ async fn has_front_ends(gateway: &Service) -> bool {
     lines.any(|line| line.contains("dialect=\"agentcraft\"") && !line.ends_with(" 0"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_front_end_meets_every_message_and_loses_nothing_with_its_gateway() {
-    let plan = open().gateways(2).set("TIDINGS_DIALECTS__AGENTCRAFT_FRAMES", "both");
+/// A front end's whole life, with messages of this shape.
+async fn lives(frames: &str) {
+    // What is the default needs no setting.
+    let plan = match frames {
+        "flat" => open().gateways(2),
+        other => open().gateways(2).set("TIDINGS_DIALECTS__AGENTCRAFT_FRAMES", other),
+    };
     let mut cluster = plan.start().await;
     let balancer = Balancer::over(cluster.gateways.iter().map(Service::address).collect()).await;
     let mut command = Command::new("node");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/agentcraft/client.mjs"));
     command.env("TIDINGS_URL", format!("http://{}", balancer.address())).env("TIDINGS_PROJECT", PROJECT);
+    command.env("TIDINGS_FRAMES", frames);
     command.env("TIDINGS_INGEST", format!("http://{}", cluster.ingests[0].address()));
     let mut front_end = Process::start("front end", command);
     front_end.line("its gateway may go", |line| (line == "lose it").then_some(())).await;
@@ -42,4 +47,19 @@ async fn a_front_end_meets_every_message_and_loses_nothing_with_its_gateway() {
     cluster.gateways[its_own].process.kill();
     front_end.line("all is well", |line| line.starts_with("done").then_some(())).await;
     assert!(front_end.ended().await.success(), "{}", front_end.output());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_end_meets_every_flat_message_and_loses_nothing_with_its_gateway() {
+    lives("flat").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_end_meets_every_nested_message_and_knows_how_things_stand_behind_its_gateway() {
+    lives("nested").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_end_may_be_told_both() {
+    lives("both").await;
 }

@@ -7,6 +7,7 @@ mod migrate;
 mod refusals;
 mod rights;
 mod statistics;
+mod streaming;
 
 use std::net::SocketAddr;
 

@@ -108,7 +108,7 @@ impl<'a> Build<'a> {
 
     /// The stage that it is in, if it said so.
     pub fn stage(&self) -> Option<&'a str> {
-        self.value["stage"].as_str()
+        self.value["stage"].as_str().filter(|stage| !stage.is_empty())
     }
 
     /// Stages that are done, in their order.

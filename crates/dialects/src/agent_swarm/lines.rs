@@ -6,7 +6,7 @@ use super::words;
 use crate::Told;
 
 /// The types that may be lines: what is read from the log for polls and exports.
-pub const TYPES: [&str; 5] = ["alert", "log", "session.cancelled", "session.lost", "session.stage"];
+pub const TYPES: [&str; 6] = ["alert", "command.failed", "log", "session.cancelled", "session.lost", "session.stage"];
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,9 @@ impl Line {
                 let level = if told.data()["resolved"] == Value::Bool(true) { Some("success") } else { text("level") };
                 let component = text("component").map(|component| format!("{component}: ")).unwrap_or_default();
                 (words::level(level), component + text("message").unwrap_or_default())
+            }
+            "command.failed" => {
+                ("error", said(&format!("{} failed", words::asked(text("type")?)?), Some(words::refusal(told))))
             }
             "session.stage" => {
                 let (level, word) = match text("status")? {

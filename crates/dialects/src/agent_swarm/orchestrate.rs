@@ -74,8 +74,9 @@ impl Orchestrate {
     pub fn command(&self, session: &str) -> Command {
         let mut data = self.whole.clone();
         data.insert("session".into(), session.into());
-        // It is bound to no runner: nobody has published for it yet.
-        Command { kind: "session.create".into(), id: None, session: None, agent: None, data: data.into() }
+        // It is bound to no runner, since nobody has published for it yet; what becomes of it is the session's.
+        let session = Some(session.to_owned());
+        Command { kind: "session.create".into(), id: None, session, agent: None, data: data.into() }
     }
 
     /// The answer.

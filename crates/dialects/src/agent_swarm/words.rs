@@ -3,6 +3,8 @@
 use serde_json::Value;
 use tidings_protocol::timestamp;
 
+use crate::Told;
+
 /// Their agents, in the order in which they work.
 pub const AGENTS: [&str; 5] =
     ["architect", "frontend_developer", "backend_developer", "qa_engineer", "devops_engineer"];
@@ -80,6 +82,22 @@ pub(super) fn emoji(level: &str) -> &'static str {
         "warning" => "⚠️",
         _ => "ℹ️",
     }
+}
+
+/// What a command of theirs is called in the log of a build; none: it is not theirs.
+pub(super) fn asked(kind: &str) -> Option<&'static str> {
+    match kind {
+        "session.create" => Some("Project start"),
+        "session.restart" => Some("Project restart"),
+        "session.stop" => Some("Project stop"),
+        _ => None,
+    }
+}
+
+/// Why a command failed, as far as its answer says.
+pub(super) fn refusal<'a>(told: &Told<'a>) -> &'a str {
+    let said = ["error", "code"].iter().filter_map(|name| told.text(name));
+    { said }.find(|text| !text.is_empty()).unwrap_or("failed")
 }
 
 /// A name as people write it: `architecture_design` is `Architecture design`.

@@ -63,19 +63,17 @@ pub fn broadcast_sent() -> String {
     json!({ "success": true, "message": "Broadcast sent" }).to_string()
 }
 
-/// `GET /api/efficiency/health-check`. `is_healthy`: the store answers, and events are delivered.
+/// `GET /api/efficiency/health-check`. `is_healthy`: the store answers, and events are delivered; that is all that can be
+/// said of what the original checks one by one. Crews run elsewhere: theirs says that what they post is taken.
 pub fn health(is_healthy: bool, view: &View<'_>) -> String {
     let status = if is_healthy { "healthy" } else { "degraded" };
     let sessions = present::sessions(view);
     let agents: usize = sessions.sessions.iter().map(|session| session.agents).sum();
     let checks = json!({
-        "database": { "status": status, "pool_size": 1 },
-        "agent_cache": {
-            "status": status,
-            "stats": { "total_agents": agents, "cache_hits": 0, "cache_misses": 0 },
-        },
+        "database": { "status": status },
+        "agent_cache": { "status": status, "stats": { "total_agents": agents } },
         "websockets": { "status": status, "active_sessions": sessions.total_sessions },
-        "crewai": { "status": status, "patched": true },
+        "crewai": { "status": status },
     });
     json!({ "overall_status": status, "timestamp": rfc3339(view.now_ms), "checks": checks }).to_string()
 }

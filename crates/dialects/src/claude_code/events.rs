@@ -20,6 +20,9 @@ const TITLE_BYTES_MAX: usize = 200;
 /// A name that the tool gives; ids of the envelope have at most as many bytes.
 const NAME_BYTES_MAX: usize = 128;
 
+/// The largest count: every reader of JSON holds it.
+const COUNT_MAX: u64 = (1 << 53) - 1;
+
 /// Collects the events of a hook.
 pub(super) struct Events<'a> {
     hook: &'a Map<String, Value>,
@@ -185,11 +188,12 @@ impl<'a> Events<'a> {
     /// Where a tool's answer says what it used: a sub-agent's does.
     fn usage(&mut self) {
         let Some(usage) = self.hook.get("tool_response").and_then(|response| response.get("usage")) else { return };
-        let count = |name: &str| usage.get(name).and_then(Value::as_u64);
+        let count = |name: &str| usage.get(name).and_then(Value::as_u64).filter(|count| *count <= COUNT_MAX);
         let cached = ["cache_read_input_tokens", "cache_creation_input_tokens"];
         let cached = cached.into_iter().filter_map(count).fold(0, u64::saturating_add);
         let (Some(input), Some(output)) = (count("input_tokens"), count("output_tokens")) else { return };
-        let data = json!({"input_tokens": input.saturating_add(cached), "output_tokens": output});
+        let input = input.saturating_add(cached).min(COUNT_MAX);
+        let data = json!({"input_tokens": input, "output_tokens": output});
         self.agent_event("usage", data);
     }
 
@@ -201,7 +205,8 @@ impl<'a> Events<'a> {
 
     fn duration(&self, data: &mut Map<String, Value>) {
         let response = self.hook.get("tool_response").and_then(|response| response.get("totalDurationMs"));
-        if let Some(ms) = self.hook.get("duration_ms").or(response).and_then(Value::as_u64) {
+        let ms = self.hook.get("duration_ms").or(response).and_then(Value::as_u64);
+        if let Some(ms) = ms.filter(|ms| *ms <= COUNT_MAX) {
             data.insert("duration_ms".into(), json!(ms));
         }
     }

@@ -88,3 +88,74 @@ fn a_decision_is_told_as_the_tool_understands_it() {
     assert_eq!(told(Decision::AllowAlways, Some(&suggestions)), always);
     assert_eq!((Decision::parse("expired"), no_opinion()), (None, json!({})));
 }
+
+fn mapped(hook: &Value) -> Mapped {
+    let mut whole = json!({"session_id": "s", "tool_name": "Bash"});
+    whole.as_object_mut().expect("an object").extend(hook.as_object().expect("an object").clone());
+    map(&whole, FRESH, DEADLINE).expect("a hook")
+}
+
+#[test]
+fn what_may_be_granted_for_good_is_offered_within_a_bound() {
+    let asked = |bytes: usize| {
+        let hook = json!({"hook_event_name": "PermissionRequest", "permission_suggestions": ["x".repeat(bytes - 4)]});
+        let mapped = mapped(&hook);
+        let options = mapped.events[1]["data"]["options"].as_array().map(Vec::len);
+        (options, mapped.approval.expect("it asks").suggestions.is_some())
+    };
+    assert_eq!(asked(16 * 1024), (Some(3), true));
+    assert_eq!(asked(16 * 1024 + 1), (Some(2), false));
+}
+
+#[test]
+fn an_approval_has_an_id_that_ingest_takes() {
+    let hook = json!({"hook_event_name": "PermissionRequest", "tool_use_id": "t".repeat(500)});
+    let approval = mapped(&hook).approval.expect("it asks");
+    // Events of the approval are told apart by what is put behind it.
+    assert!(approval.id.len() + ".1".len() <= 128, "{}", approval.id.len());
+}
+
+#[test]
+fn the_main_agent_has_no_parent() {
+    let parent = |agent: Value| {
+        mapped(&json!({"hook_event_name": "SubagentStart", "agent_id": agent})).events[0]["parent"].take()
+    };
+    assert_eq!(parent(json!("a1")), MAIN_AGENT);
+    assert_eq!((parent(json!("")), parent(Value::Null)), (Value::Null, Value::Null));
+}
+
+#[test]
+fn all_words_of_dashboards_are_understood() {
+    for (decision, words) in [
+        (Decision::Allow, ["allow", "approve", "approved", "yes"].as_slice()),
+        (Decision::AllowAlways, &["allow_always"]),
+        (Decision::Deny, &["deny", "reject", "rejected", "no"]),
+    ] {
+        assert!(words.iter().all(|word| Decision::parse(word) == Some(decision)), "{decision:?}");
+    }
+    assert!(["", "Allow", "maybe", "expired"].iter().all(|word| Decision::parse(word).is_none()));
+}
+
+#[test]
+fn counts_that_no_reader_holds_are_left_out() {
+    const MOST: u64 = (1 << 53) - 1;
+    let completed = |duration: u64, input: u64, cached: u64| {
+        let usage = json!({"input_tokens": input, "output_tokens": 1, "cache_read_input_tokens": cached});
+        mapped(&json!({"hook_event_name": "PostToolUse", "duration_ms": duration, "tool_response": {"usage": usage}}))
+            .events
+    };
+    let told = completed(MOST, MOST, MOST);
+    assert_eq!((&told[0]["data"]["duration_ms"], &told[1]["data"]["input_tokens"]), (&json!(MOST), &json!(MOST)));
+    let told = completed(MOST + 1, MOST + 1, 0);
+    assert_eq!((told.len(), told[0]["data"].get("duration_ms")), (1, None));
+}
+
+#[test]
+fn who_waits_for_its_user_is_waiting() {
+    let told = |kind: &str| {
+        mapped(&json!({"hook_event_name": "Notification", "message": "m", "notification_type": kind})).events
+    };
+    let waiting = told("idle_prompt");
+    assert_eq!((waiting.len(), &waiting[1]["data"]["status"]), (2, &json!("waiting")));
+    assert_eq!(told("auth_success").len(), 1);
+}

@@ -1,14 +1,20 @@
-//! One client's session: opening, heartbeats, the namespace, and the change from polling to WebSocket.
+//! One client's session: opening, heartbeats, the namespace, who it is, and the probe of a WebSocket that is to take it over.
 //!
 //! [`Session::hear`] takes what the client says, [`Session::tick`] what time does; both say what is to be done. A session of
 //! the polling transport lives wherever the next request lands, so its fields are what a store keeps. What the answers to
 //! a poll write (`pinged_ms`) and what posts write (`ponged_ms`, `joined`) are different fields: neither undoes the other.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::packet::{Event, Packet, Said};
 use super::{CONNECT_TIMEOUT_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS};
+
+/// How long [`Session::who`] is, in hexadecimal digits: 128 bits that nobody guesses.
+pub const WHO_CHARS: usize = 32;
+
+/// What stands behind [`Session::who`] in what the client is told.
+const WHO_ENDS: char = '.';
 
 /// What is said back of a ping, in bytes.
 const PONG_BYTES_MAX: usize = 64;
@@ -31,6 +37,9 @@ pub struct Session {
     pub sid: String,
     /// The namespace's name of it.
     pub socket: String,
+    /// What the client is known by, over its sessions: it is told as `pid` when it joins, and a library that comes back
+    /// says it again. Nobody else is told. Empty: nothing is told, and nothing taken.
+    pub who: String,
     /// How it travels.
     pub transport: Transport,
     /// When it was opened.
@@ -91,6 +100,7 @@ impl Session {
         let session = Session {
             sid: sid.to_owned(),
             socket: socket.to_owned(),
+            who: String::new(),
             transport,
             opened_ms: now_ms,
             pinged_ms: 0,
@@ -121,18 +131,15 @@ impl Session {
                 self.ponged_ms = self.ponged_ms.max(now_ms).max(self.pinged_ms);
                 Vec::new()
             }
-            // Only the server pings in this version of the protocol; a probe comes on the transport that is to take over.
+            // Only the server pings in this version of the protocol; a probe ([`probe`]) comes on the transport that is to take
+            // over, and so does the word that it does.
             Ok(Packet::Ping(mut said)) => {
                 said.truncate(said.floor_char_boundary(PONG_BYTES_MAX));
                 vec![Output::Send(Packet::Pong(said).text())]
             }
             Ok(Packet::Close) => self.close(Why::Bye),
-            Ok(Packet::Upgrade) => {
-                self.transport = Transport::WebSocket;
-                Vec::new()
-            }
-            Ok(Packet::Noop) => Vec::new(),
-            Ok(Packet::Binary) => vec![Output::Binary],
+            // Binary is the attachment of an event that was refused when it was announced, as over a WebSocket.
+            Ok(Packet::Upgrade | Packet::Noop | Packet::Binary) => Vec::new(),
             Ok(Packet::Open(_)) | Err(_) => self.close(Why::Fault),
         }
     }
@@ -144,9 +151,9 @@ impl Session {
                 vec![send(&Said::ConnectError { namespace, data })]
             }
             Ok(Said::Connect { .. }) if self.met => self.close(Why::Fault),
-            Ok(Said::Connect { namespace, .. }) => {
+            Ok(Said::Connect { namespace, auth }) => {
                 (self.joined, self.met) = (true, true);
-                vec![send(&Said::Connect { namespace, auth: Some(json!({ "sid": self.socket })) }), Output::Joined]
+                vec![send(&Said::Connect { namespace, auth: Some(self.welcome(auth.as_ref())) }), Output::Joined]
             }
             // Of namespaces that it never joined: nothing to leave, nothing to hear.
             Ok(Said::Disconnect { namespace }) if namespace == "/" && self.joined => {
@@ -168,6 +175,19 @@ impl Session {
             Ok(Said::Event(_)) if self.met => Vec::new(),
             Ok(Said::Event(_) | Said::ConnectError { .. }) | Err(_) => self.close(Why::Fault),
         }
+    }
+
+    /// What is answered to who joins. A client that has been here says what it was told then, and is known by it from now on.
+    fn welcome(&mut self, auth: Option<&Value>) -> Value {
+        if self.who.is_empty() {
+            return json!({ "sid": self.socket });
+        }
+        if let Some(who) = auth.and_then(|auth| auth["pid"].as_str()).and_then(told_as) {
+            who.clone_into(&mut self.who);
+        }
+        // Never the same text twice: a library that is told its own again says that it has missed nothing and is told
+        // nothing twice, which is more than is known here.
+        json!({ "sid": self.socket, "pid": format!("{}{WHO_ENDS}{}", self.who, self.socket) })
     }
 
     /// What time does: a ping that is due, or the end. To be called at [`Session::wake_at_ms`] at the latest.
@@ -206,6 +226,13 @@ impl Session {
         (self.over, self.joined) = (true, false);
         vec![Output::Close(why)]
     }
+}
+
+/// Who is known by what was told as `pid`.
+fn told_as(pid: &str) -> Option<&str> {
+    let (who, _) = pid.split_once(WHO_ENDS)?;
+    let is_ours = who.len() == WHO_CHARS && who.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_ours.then_some(who)
 }
 
 /// What a WebSocket that wants to take a polling session over says first, and its answer.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidings_dialects::agent_swarm::{AgentSwarm, Target, batch};
+use tidings_dialects::agent_swarm::{AgentSwarm, Target, Unbegun, batch};
 use tidings_dialects::{Action, Ask, Dialect, Missing};
 use tidings_protocol::gap::{Gap, GapCause};
 use tidings_protocol::position::Position;
@@ -10,7 +10,7 @@ use tidings_protocol::position::Position;
 use crate::story::{Story, check, parsed};
 use crate::wire_types::{MESSAGES, check_message};
 
-const PLAIN: AgentSwarm = AgentSwarm { session: None, batch: false };
+const PLAIN: AgentSwarm = AgentSwarm { session: None, batch: false, unbegun: None };
 const COMPLETED: &str = r#"{"type":"session.completed","time":"2026-01-30T10:00:50.000Z","session":"s-7",
     "data":{"deployment_url":"https://todo.example","summary":"Done"}}"#;
 const FAILED: &str = r#"{"type":"session.failed","time":"2026-01-30T10:00:50.000Z","session":"s-7",
@@ -72,7 +72,7 @@ fn a_story_is_told_as_its_golden_file_says() {
     check("live.ndjson", &Story::going_on(COMPLETED).live(&PLAIN).join("\n"));
     check(
         "live_session.ndjson",
-        &Story::under_way().live(&AgentSwarm { session: Some("s-7".into()), batch: false }).join("\n"),
+        &Story::under_way().live(&AgentSwarm { session: Some("s-7".into()), ..PLAIN }).join("\n"),
     );
 }
 
@@ -123,8 +123,8 @@ fn the_newest_session_is_the_build() {
         greeting.filter(|message| message["type"] == "project_progress").map(|m| m["progress"].clone()).next()
     };
     assert_eq!(progress(&PLAIN), Some(18.into()));
-    assert_eq!(progress(&AgentSwarm { session: Some("z-older".into()), batch: false }), Some(99.into()));
-    assert_eq!(progress(&AgentSwarm { session: Some("unknown".into()), batch: false }), None);
+    assert_eq!(progress(&AgentSwarm { session: Some("z-older".into()), ..PLAIN }), Some(99.into()));
+    assert_eq!(progress(&AgentSwarm { session: Some("unknown".into()), ..PLAIN }), None);
 }
 
 #[test]
@@ -170,6 +170,12 @@ fn a_stage_that_only_progress_names_is_told_from_state() {
     assert_eq!((told.len(), &told[0]["stage"], &told[0]["message"]), (1, &"testing".into(), &"Testing".into()));
     check_message(&told[0]);
     assert!(presented("architecture_design").is_empty(), "it has told of itself");
+}
+
+#[test]
+fn a_stage_without_a_name_is_none() {
+    let story = Story::going_on(r#"{"type":"session.progress","session":"s-7","data":{"progress":50,"stage":""}}"#);
+    assert!(story.greeting(&PLAIN).iter().all(|message| parsed(message)["type"] != "workflow_stage_update"));
 }
 
 #[test]
@@ -220,4 +226,59 @@ fn only_who_asked_gets_batches() {
     assert_eq!(batching().bundle(&["{}", "{}"]), Some(batch(&["{}", "{}"])));
     // Batching changes nothing of what is shared.
     assert_eq!(PLAIN.variant(), batching().variant());
+}
+
+/// What the asker alone is told of commands.
+const REFUSED: &str = r#"{"type":"command.failed","time":"2026-01-30T10:00:51.000Z","session":"s-7","data":{"command_id":"c-1",
+    "type":"session.stop","code":"deadline","error":"nobody answered in time","by":"alice"}},
+    {"type":"command.failed","time":"2026-01-30T10:00:52.000Z","session":"s-7","data":{"command_id":"c-2",
+    "type":"session.restart","code":"runner_lost","by":"alice"}},
+    {"type":"command.failed","time":"2026-01-30T10:00:53.000Z","session":"build-9","data":{"command_id":"c-3",
+    "type":"session.create","code":"deadline","error":"nobody answered in time","by":"alice"}},
+    {"type":"command.failed","session":"s-7","data":{"command_id":"c-4","type":"chat","code":"deadline"}},
+    {"type":"command.failed","data":{"command_id":"c-5","type":"session.create","code":"deadline"}}"#;
+
+#[test]
+fn what_was_asked_and_failed_is_a_line_and_a_build_that_did_not_begin_an_error() {
+    let story = Story::going_on(REFUSED);
+    let told: Vec<_> = story.told().collect();
+    for dialect in [PLAIN, AgentSwarm { session: Some("build-9".into()), ..PLAIN }] {
+        let mut messages = Vec::new();
+        for told in &told[told.len() - 5..] {
+            dialect.event(told, &mut messages);
+            if let Some(ask) = dialect.due(told) {
+                dialect.present(&ask, &story.view(), &mut messages);
+            }
+        }
+        for message in &messages {
+            check_message(&parsed(message));
+        }
+        let name = if dialect.session.is_some() { "refused_session.ndjson" } else { "refused.ndjson" };
+        check(name, &messages.join("\n"));
+    }
+    let ids: Vec<_> = story.lines().into_iter().rev().take(3).map(|line| (line.level, line.message)).collect();
+    assert_eq!(ids[2], ("error", "Project stop failed: nobody answered in time".to_owned()));
+}
+
+#[test]
+fn a_build_that_began_all_the_same_did_not_fail() {
+    let began = r#"{"type":"command.failed","session":"s-7","data":{"command_id":"c","type":"session.create","code":"deadline"}}"#;
+    let story = Story::going_on(began);
+    let ask = PLAIN.due(&story.told().last().expect("the answer")).expect("an ask");
+    let mut out = Vec::new();
+    PLAIN.present(&ask, &story.view(), &mut out);
+    assert_eq!(out, [""; 0]);
+}
+
+#[test]
+fn who_comes_back_is_told_that_his_build_did_not_begin() {
+    let story = Story::going_on(REFUSED);
+    let unbegun = story.told().find_map(|told| Unbegun::of(&told));
+    let knowing = |session: &str| AgentSwarm { session: Some(session.into()), batch: false, unbegun: unbegun.clone() };
+    let last = |dialect: &AgentSwarm| parsed(&story.greeting(dialect).pop().expect("a message"));
+    let told = last(&knowing("build-9"));
+    assert_eq!((&told["type"], &told["error"]), (&"project_error".into(), &"nobody answered in time".into()));
+    check_message(&told);
+    let value = unbegun.expect("it did not begin").value();
+    assert_eq!((&value["status"], &value["outcome"]["error"]), (&"failed".into(), &"nobody answered in time".into()));
 }

@@ -97,7 +97,7 @@ proptest! {
         let taken: Vec<_> = events.into_iter().filter(Story::is_taken).collect();
         prop_assume!(!taken.is_empty());
         let story = Story::of(&Value::from(taken).to_string());
-        for dialect in [AgentSwarm::default(), AgentSwarm { session: Some("s".into()), batch: true }] {
+        for dialect in [AgentSwarm::default(), AgentSwarm { session: Some("s".into()), batch: true, unbegun: None }] {
             let mut all = story.live(&dialect);
             all.extend(story.greeting(&dialect));
             for ask in story.told().filter_map(|told| dialect.due(&told)) {

@@ -155,7 +155,7 @@ fn a_new_build_is_read_and_answered() {
     check_fields(&created, CREATED, &[]);
     assert!(created["agents_config"].as_object().expect("agents").values().all(|agent| agent["enabled"] == true));
     let command = orchestrate.command("build-1");
-    assert_eq!((command.kind.as_str(), command.session), ("session.create", None));
+    assert_eq!((command.kind.as_str(), command.session.as_deref()), ("session.create", Some("build-1")));
     let expected = json!({"project_type": "web_app", "description": "A todo list", "features": ["sync"], "extra": 1,
         "session": "build-1"});
     assert_eq!(command.data, expected);

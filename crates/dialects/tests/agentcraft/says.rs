@@ -45,6 +45,14 @@ fn what_is_no_object_cuts_the_connection_without_a_close_frame() {
 }
 
 #[test]
+fn who_comes_back_streams_logs_if_it_did_and_has_the_shape_of_the_settings() {
+    let [flat, both] = [Shape::Flat, Shape::Both].map(AgentCraft::new);
+    assert_eq!(both.again(flat.streaming(true).variant()), both.streaming(true).variant());
+    assert_eq!(both.again(flat.variant()), both.variant());
+    assert_eq!(both.again(u8::MAX), both.variant(), "no such variant");
+}
+
+#[test]
 fn log_streaming_is_a_variant() {
     let (plain, streaming) = (AgentCraft::new(Shape::Both), AgentCraft::new(Shape::Both).streaming(true));
     let said = |action: &Action| match action {

@@ -42,7 +42,7 @@ struct Swarm {
 /// The routes of Agent Swarm, as the `index`th dialect of the process.
 pub(super) fn router(index: u16, config: &DialectsConfig, shared: &Arc<Shared>, metrics: &Metrics) -> Router {
     // Ids of projects, and of sessions of them. Connections of the latter have an instance of their own, of that variant.
-    let variants = [None, Some(String::new())].map(|session| AgentSwarm { session, batch: false });
+    let variants = [None, Some(String::new())].map(|session| AgentSwarm { session, ..AgentSwarm::default() });
     let variants = variants.map(|variant| Arc::new(variant) as Arc<dyn Dialect>).into();
     let swarm = Arc::new(Swarm {
         shared: shared.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::get;
@@ -25,12 +26,15 @@ use super::{Coming, Excess, Farewell, Profile, Served, accept};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
 
+use figures::Figures;
+
 /// Its clients come back after any close; they only tell 1008 apart.
 const PROFILE: Profile = Profile {
     draining: Farewell { code: 1012, reason: "service restart" },
     unauthenticated: Farewell { code: 1008, reason: "Not authenticated" },
     forbidden: Farewell { code: 1008, reason: "Not allowed" },
     flooded: Farewell { code: 1013, reason: "Too many connections" },
+    talkative: Farewell { code: 1013, reason: "Too many messages" },
     messages: None,
     ping_after: Duration::from_secs(30),
 };
@@ -50,6 +54,7 @@ struct Tracking {
     project: Project,
     scopes: Scopes,
     client_ids: ClientIds,
+    figures: Figures,
 }
 
 /// The routes of AgentCraft, as the `index`th dialect of the process; none: it has no project.
@@ -65,16 +70,24 @@ pub(super) fn router(index: u16, config: &DialectsConfig, shared: &Arc<Shared>, 
         project,
         scopes: config.agentcraft_scopes.0,
         client_ids: config.agentcraft_client_ids,
+        figures: Figures::default(),
     };
     let router = Router::new()
         .route("/ws/agent-tracking/{client_id}", get(open))
         .route("/api/ws/agent-tracking/{client_id}", get(open))
-        .merge(rest::routes());
+        .merge(rest::routes())
+        .method_not_allowed_fallback(rest::no_method);
     Some(router.with_state(Arc::new(tracking)))
 }
 
-async fn open(State(tracking): State<Arc<Tracking>>, Path(client): Path<String>, request: Request) -> Response {
+async fn open(
+    State(tracking): State<Arc<Tracking>>,
+    client: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let (mut parts, body) = request.into_parts();
+    // What is no text is no client id either.
+    let client = client.map_or_else(|_| String::new(), |Path(client)| client);
     let coming = tracking.coming(&client, &mut parts).await;
     accept(tracking.shared.clone(), Request::from_parts(parts, body), coming, &[]).await
 }

@@ -20,9 +20,11 @@ use tidings_protocol::project::Project;
 use tidings_ws::handshake::{Handshake, Terms};
 use tokio::time::Instant;
 
+use super::choice::Choice;
 use super::keeping::Keeping;
 use super::served::{Excess, Farewell, Served};
 use super::speaker::{Speaker, Speaking};
+use crate::connections::Registered;
 use crate::limits::Caller;
 use crate::shared::Shared;
 use crate::ws::connection::{Connection, Face, Line, Parts};
@@ -53,6 +55,29 @@ pub(super) struct Opened {
     pub viewer: Viewer,
     /// It goes on behind what the client had.
     pub resumed: bool,
+    /// The client knows how things stand: it need not be greeted.
+    pub greeted: bool,
+    /// The client is known to have all that it was told.
+    pub confirmed: bool,
+    /// The variant that it chose when it was here before.
+    pub chosen: Option<u8>,
+}
+
+/// What is asked about a client that was here before.
+struct Before {
+    place: BoxFuture<'static, Option<Position>>,
+    chosen: BoxFuture<'static, Option<u8>>,
+}
+
+/// Where a client stands that comes from another transport of its session: it has everything up to there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    /// What it was told last.
+    pub at: Position,
+    /// It was told something before.
+    pub resumed: bool,
+    /// It was told how things stand.
+    pub greeted: bool,
 }
 
 /// A viewer that is being opened: that waits for the store.
@@ -91,7 +116,7 @@ pub(crate) async fn accept(
         match coming {
             Ok((coming, _own_place)) => {
                 let _open = coming.served.metrics.open();
-                let registered = shared.register(wake.clone(), coming.grant.clone(), &[&coming.project]);
+                let registered = registered(&shared, &coming.project, &coming.grant, wake.clone());
                 let speaker = speaker(&shared, coming, caller, wake);
                 Connection::new(parts(&shared, registered, socket, input, accepted), speaker).await
             }
@@ -120,25 +145,47 @@ async fn take_place(shared: &Shared, coming: Coming) -> Result<(Coming, Option<P
     }
 }
 
+/// Its place among the gateway's connections: other systems have no word for when to come back.
+pub(super) fn registered(shared: &Shared, project: &Project, grant: &Grant, wake: Arc<Wake>) -> Registered {
+    shared.register(wake, grant.clone(), &[project]).of_wordless_viewer()
+}
+
 /// The server's end for a client that may come.
 pub(super) fn speaker(shared: &Arc<Shared>, coming: Coming, caller: Caller, wake: Arc<Wake>) -> Speaker {
+    speaker_from(shared, coming, caller, wake, None)
+}
+
+/// The same for a client that goes on from there, wherever its bookmark is.
+pub(super) fn speaker_from(
+    shared: &Arc<Shared>,
+    coming: Coming,
+    caller: Caller,
+    wake: Arc<Wake>,
+    start: Option<Start>,
+) -> Speaker {
     let profile = &coming.served.profile;
     let messages = profile.messages.map(|(rate, excess): (_, Excess)| (shared.limits.messages_at(rate), excess));
     // Who asks for a variant that there is not is given the first.
     let encoding = coming.served.variant(coming.variant).or_else(|| coming.served.variant(0));
     let encoding = encoding.expect("a dialect has a variant").clone();
-    let marks = || shared.hub.broker().bookmarks();
-    let tasks = || shared.connections.tasks().clone();
-    let keeping = coming.resumes.map(|reader| Keeping::new(marks(), coming.project.clone(), reader, tasks()));
-    let taking = keeping.as_ref().map(|keeping| keeping.take().boxed());
+    let (broker, tasks) = (shared.hub.broker(), || shared.connections.tasks().clone());
+    let known = coming.resumes.map(|reader| {
+        let choice = Choice::new(broker.slips(), &coming.project, &reader, tasks());
+        (Keeping::new(broker.bookmarks(), coming.project.clone(), reader, tasks()), choice)
+    });
+    let (keeping, choice) = known.unzip();
+    let before = keeping.as_ref().zip(choice.as_ref());
+    let before =
+        before.map(|(keeping, choice)| Before { place: keeping.take().boxed(), chosen: choice.find().boxed() });
     Speaker::new(Speaking {
         encoding,
         messages,
         desk: shared.desk.clone(),
         caller,
         present: shared.enter(&coming.project, &coming.grant, Transport::WebSocket),
-        opening: open(shared.clone(), coming.project.clone(), coming.grant, coming.filter, wake, taking).boxed(),
+        opening: open(shared.clone(), coming.project.clone(), coming.grant, coming.filter, wake, before, start).boxed(),
         keeping,
+        choice,
         project: coming.project,
         served: coming.served,
     })
@@ -150,22 +197,28 @@ async fn open(
     grant: Grant,
     filter: Filter,
     wake: Arc<Wake>,
-    taking: Option<BoxFuture<'static, Option<Position>>>,
+    before: Option<Before>,
+    start: Option<Start>,
 ) -> Result<Opened, TopicsFull> {
     let topic = shared.hub.topic(&project)?;
     topic.started().await;
-    let place = match taking {
-        Some(taking) => taking.await,
-        None => None,
+    let (place, chosen) = match before {
+        Some(before) => futures_util::join!(before.place, before.chosen),
+        None => (None, None),
     };
-    let at = place.unwrap_or_else(|| topic.view().position());
-    let newcomer = place.is_none();
+    let at = start.map(|start| start.at).or(place).unwrap_or_else(|| topic.view().position());
+    // What happened since it stood there is told before it is greeted: a greeting does not hold all of it.
+    let newcomer = place.is_none() && start.is_none();
     let wants = Wants { at, newcomer, filter, lag: Lag::Full, snapshot: SnapshotWish::No, grant };
     let mut viewer = Viewer::new(topic, wants, wake);
+    if let Some(start) = start {
+        return Ok(Opened { viewer, resumed: start.resumed, greeted: start.greeted, confirmed: true, chosen });
+    }
     if !newcomer {
         viewer.resumes();
     }
-    Ok(Opened { viewer, resumed: !newcomer })
+    // Or what happens before a newcomer confirms something would be lost on it.
+    Ok(Opened { viewer, resumed: !newcomer, greeted: false, confirmed: newcomer, chosen })
 }
 
 /// The server's end for a client that may not come.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use tidings_dialects::{Dialect, Told};
 use tidings_log::encoding::{Due, Encoding, Slot};
 use tidings_log::snapshot::Snapshot;
 use tidings_protocol::compact::CompactItem;
 use tidings_protocol::frames::Marks;
 use tidings_protocol::gap::Gap;
+use tidings_protocol::intake::envelope_value;
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
@@ -52,8 +52,8 @@ impl Encoding for InDialect {
         _marks: Marks<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Due> {
-        // What ingest has let in is JSON; what is not is nothing to anybody.
-        let envelope: Value = serde_json::from_slice(&event.json).ok()?;
+        // What ingest has let in can be read; what cannot is nothing to anybody.
+        let envelope = envelope_value(&event.json)?;
         let told = Told { project, position, event, envelope: &envelope };
         let mut texts = Vec::new();
         self.dialect.event(&told, &mut texts);

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// How long a place is kept.
-const KEPT_MS: u64 = 600_000;
+pub(super) const KEPT_MS: u64 = 600_000;
 
 /// How often a place that moves is confirmed, and kept.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -108,6 +108,11 @@ impl Keeping {
         let ask_at = (self.asked.is_none() && self.confirmed != Some(at)).then_some(self.ask_at);
         let keep_at = (self.keeping.is_none() && self.confirmed.is_some()).then_some(self.keep_at);
         (ping, ask_at.into_iter().chain(keep_at).min())
+    }
+
+    /// A newer connection of the client has its place.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// A pong came.

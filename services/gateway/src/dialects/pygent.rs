@@ -25,6 +25,7 @@ const PROFILE: Profile = Profile {
     unauthenticated: Farewell { code: 1008, reason: "Not authenticated" },
     forbidden: Farewell { code: 1008, reason: "Not allowed" },
     flooded: Farewell { code: 1013, reason: "Too many connections" },
+    talkative: Farewell { code: 1013, reason: "Too many messages" },
     messages: None,
     // The protocol leaves pings to its clients.
     ping_after: Duration::from_hours(24),

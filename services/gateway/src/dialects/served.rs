@@ -29,7 +29,7 @@ pub(crate) struct Farewell {
 pub(crate) enum Excess {
     /// They are dropped without a word, and counted.
     Drop,
-    /// The connection is closed, as [`Profile::flooded`] says.
+    /// The connection is closed, as [`Profile::talkative`] says.
     Close,
 }
 
@@ -42,8 +42,10 @@ pub(crate) struct Profile {
     pub unauthenticated: Farewell,
     /// The right to read is not there, or was withdrawn.
     pub forbidden: Farewell,
-    /// It has more than it may: connections, or messages.
+    /// It has, or asks for, more than it may.
     pub flooded: Farewell,
+    /// It says more than it may.
+    pub talkative: Farewell,
     /// Messages that a client may send, and what becomes of others; none: what every connection may.
     pub messages: Option<(Rate, Excess)>,
     /// After how much silence of the client [`Dialect::ping`] is said, if the dialect has one.
@@ -58,7 +60,7 @@ impl Profile {
             CloseCode::Draining => self.draining,
             CloseCode::Unauthenticated => self.unauthenticated,
             CloseCode::Forbidden => self.forbidden,
-            CloseCode::RateLimited => self.flooded,
+            CloseCode::RateLimited => self.talkative,
             CloseCode::FrameTooLarge | CloseCode::InvalidUtf8 | CloseCode::ProtocolError | CloseCode::Normal => {
                 plain(code.number())
             }

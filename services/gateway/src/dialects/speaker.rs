@@ -1,18 +1,15 @@
-//! A connection that speaks a dialect: one project, one viewer.
-//!
-//! What events are is encoded once for all ([`super::encoding`]); what is one connection's own is said here: greetings and
-//! present state, each by a state that is exact at a position of this very stream; answers; what is said of gaps.
+//! A connection that speaks a dialect: one project, one viewer. Who comes and goes, what he says, and what is done about it;
+//! what he is told of the project is [`telling`]'s.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tidings_dialects::{Action, Ask, Command, Missing, View};
-use tidings_log::snapshot::Snapshot;
-use tidings_log::topic::Between;
-use tidings_log::viewer::{Aside, Pull, Viewer};
+use tidings_dialects::{Action, Command};
+use tidings_log::viewer::Viewer;
 use tidings_presence::Present;
 use tidings_protocol::codes::CloseCode;
 use tidings_protocol::grant::Grant;
@@ -22,17 +19,25 @@ use tidings_ws::frame;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::asked;
 use super::bundle::{bundle, count};
+use super::choice::Choice;
 use super::coming::{Opened, Opening};
 use super::desk::{Desk, Refusal};
 use super::encoding::InDialect;
 use super::keeping::Keeping;
 use super::now_ms;
-use super::owed::{Owed, Wanted};
+use super::owed::Owed;
 use super::served::{Excess, Farewell, Served};
 use crate::limits::{Caller, Messages};
-use crate::ws::connection::{Face, Line, WRITE_BYTES};
+use crate::ws::connection::{Face, Line};
+
+mod telling;
+
+/// For so long a client is not read that says more than every connection may, where its dialect drops what is too much.
+const UNREAD: Duration = Duration::from_secs(1);
+
+/// So much counts as owed meanwhile: nothing is read.
+const NOT_NOW: usize = 1_024;
 
 /// What a command came to.
 type Asked = BoxFuture<'static, (Command, Result<String, Refusal>)>;
@@ -48,6 +53,7 @@ pub(super) struct Speaking {
     pub present: Present,
     pub opening: Opening,
     pub keeping: Option<Keeping>,
+    pub choice: Option<Choice>,
 }
 
 /// The server's end of a dialect.
@@ -60,6 +66,8 @@ pub(crate) struct Speaker {
     caller: Caller,
     /// The dialect's own limit.
     messages: Option<(Messages, Excess)>,
+    /// Until then the client is not read.
+    unread_until: Option<Instant>,
     /// While it is held, the viewer is there.
     present: Option<Present>,
     /// The viewer, before there is one.
@@ -73,6 +81,8 @@ pub(crate) struct Speaker {
     early: Vec<Command>,
     /// Where the client is, for when it comes back.
     keeping: Option<Keeping>,
+    /// Which variant it has chosen, for the same.
+    choice: Option<Choice>,
     /// Where it is when good-bye was said.
     left_at: Option<Position>,
     /// When the client was last heard to say something, or pinged for its silence.
@@ -89,14 +99,16 @@ impl Speaker {
             desk: speaking.desk,
             caller: speaking.caller,
             messages: speaking.messages,
+            unread_until: None,
             present: Some(speaking.present),
             opening: Some(speaking.opening),
             viewer: None,
             resumed: false,
-            owed: Owed::new(),
+            owed: Owed::default(),
             commands: FuturesUnordered::new(),
             early: Vec::new(),
             keeping: speaking.keeping,
+            choice: speaking.choice,
             left_at: None,
             said_at: Instant::now(),
             alarm: Alarm::default(),
@@ -133,19 +145,21 @@ impl Speaker {
     fn act(&mut self, line: &mut Line, action: Action) {
         match action {
             Action::Say(text) => self.say(line, &text),
-            Action::Present(ask) => {
-                let told = self.viewer.as_ref().map_or(Position::ZERO, Viewer::at);
-                self.owed.ask(ask, told, Instant::now());
-            }
+            Action::Present(ask) => self.owed.ask(ask, Instant::now()),
             Action::Command(command) if self.viewer.is_none() => self.early.push(command),
             Action::Command(command) => self.ask_runners(&line.registered.held.grant(), command),
-            // A number that the dialect does not have would be its own fault: it stays what it is.
-            Action::Become(variant) => {
-                if let Some(encoding) = self.served.variant(variant) {
-                    self.encoding = encoding.clone();
-                }
-            }
+            Action::Become(variant) => self.become_variant(variant),
             Action::Close { code, reason } => self.farewell(line, None, Farewell { code, reason }),
+        }
+    }
+
+    fn become_variant(&mut self, variant: u8) {
+        // A number that the dialect does not have would be its own fault: it stays what it is.
+        if let Some(encoding) = self.served.variant(variant) {
+            self.encoding = encoding.clone();
+            if let Some(choice) = &mut self.choice {
+                choice.make(variant);
+            }
         }
     }
 
@@ -163,16 +177,23 @@ impl Speaker {
         let Poll::Ready(opened) = opening.poll_unpin(cx) else { return };
         self.opening = None;
         match opened {
-            Ok(Opened { mut viewer, resumed }) => {
+            Ok(Opened { mut viewer, resumed, greeted, confirmed, chosen }) => {
                 viewer.attend();
-                viewer.want_snapshot();
+                if !greeted {
+                    viewer.want_snapshot();
+                }
                 if let Some(keeping) = &mut self.keeping
-                    && !resumed
+                    && confirmed
                 {
-                    // Or what happens before it confirms something would be lost on it.
                     keeping.confirm(viewer.at());
                 }
                 (self.viewer, self.resumed) = (Some(viewer), resumed);
+                // What it says now counts for more.
+                if let Some(chosen) = chosen
+                    && self.choice.as_ref().is_some_and(|choice| !choice.is_made())
+                {
+                    self.become_variant(self.encoding.dialect.again(chosen));
+                }
                 let grant = line.registered.held.grant();
                 for command in std::mem::take(&mut self.early) {
                     self.ask_runners(&grant, command);
@@ -222,100 +243,14 @@ impl Speaker {
         }
     }
 
-    /// Says what the viewer has set aside. False: nothing.
-    fn say_asides(&mut self, line: &mut Line) -> bool {
-        let mut said = false;
-        while let Some(aside) = self.viewer.as_mut().and_then(Viewer::take_aside) {
-            said = true;
-            match aside {
-                Aside::Snapshot(snapshot) => self.greet_by(line, &snapshot),
-                Aside::Gap(gap) => match self.encoding.dialect.gap(&gap) {
-                    Missing::GreetAgain => self.greet_again(),
-                    Missing::Tell(text) => line.frames.push(frame::text(text.as_bytes())),
-                    Missing::Nothing => {}
-                },
-            }
-        }
-        said
-    }
-
-    fn greet_again(&mut self) {
-        self.owed.settled();
-        self.resumed = true;
-        if let Some(viewer) = &mut self.viewer {
-            viewer.want_snapshot();
-        }
-    }
-
-    fn greet_by(&mut self, line: &mut Line, snapshot: &Snapshot) {
-        let mut texts = Vec::new();
-        let resumed = std::mem::replace(&mut self.resumed, true);
-        self.encoding.dialect.greet(&view(&self.project, snapshot), resumed, &mut texts);
-        line.frames.extend(texts.iter().map(|text| frame::text(text.as_bytes())));
-    }
-
-    /// Takes events, and what comes up among them, until something is to be written or nothing is left.
-    fn take_events(&mut self, line: &mut Line, cx: &mut Context<'_>, now: Instant) {
-        while line.frames.is_empty() {
-            let Some(viewer) = &mut self.viewer else { return };
-            let mut pull = Pull {
-                encoding: &*self.encoding,
-                out: &mut line.frames,
-                bytes_left: WRITE_BYTES,
-                events_left: usize::MAX,
-                until: u64::MAX,
-            };
-            let wanted = line.sampler.wants();
-            if wanted {
-                viewer.want_sample();
-            }
-            if line.deliveries.is_on() {
-                viewer.want_traced();
-            }
-            let polled = viewer.poll_pull(cx, &mut pull);
-            if line.deliveries.is_on() {
-                line.deliveries.take(viewer.take_traced());
-            }
-            let sample = wanted.then(|| viewer.take_sample()).flatten();
-            if !line.frames.is_empty() {
-                line.sampler.taken(sample);
-            }
-            let dues = viewer.take_dues();
-            if !self.owed.due(dues, now) {
-                self.greet_again();
-            }
-            if !self.say_asides(line) && polled.is_pending() {
-                return;
-            }
-        }
-    }
-
-    /// Tells how things stand, where that was asked for or is due, by a state of where this client is.
-    fn tell_state(&mut self, line: &mut Line, now: Instant) {
-        let Some(viewer) = &self.viewer else { return };
-        if viewer.wants_snapshot() {
-            // It is about to be told everything.
+    /// Keeps what the client chose, unless a newer connection of it has its place.
+    fn look_at_choice(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(choice) = &mut self.choice else { return };
+        if self.keeping.as_ref().is_some_and(Keeping::is_over) {
             return;
         }
-        let since = match self.owed.wants(now) {
-            Wanted::Nothing => return,
-            Wanted::At(time) => return self.alarm.by(time),
-            Wanted::Since(since) => since,
-        };
-        match viewer.topic().state_between(since, viewer.at()) {
-            Between::Here(snapshot) => {
-                let (asked, dues) = self.owed.take(snapshot.position, now);
-                let (view, mut texts) = (view(&self.project, &snapshot), Vec::new());
-                let asks = asked.into_iter().chain(dues.iter().map(|due| asked::ask(due)));
-                asks.for_each(|ask: Ask| self.encoding.dialect.present(&ask, &view, &mut texts));
-                line.frames.extend(texts.iter().map(|text| frame::text(text.as_bytes())));
-                if let Wanted::At(time) = self.owed.wants(now) {
-                    self.alarm.by(time);
-                }
-            }
-            Between::Later(time) => self.alarm.by(now + time),
-            // The connection is woken for the news, or when the fold is there.
-            Between::Moved | Between::Cold => {}
+        if let Some(next) = choice.look(now, cx) {
+            self.alarm.by(next);
         }
     }
 }
@@ -347,6 +282,15 @@ impl Face for Speaker {
 
     fn on_binary(&mut self, line: &mut Line) {
         self.close(line, CloseCode::TooManyErrors, None);
+    }
+
+    fn drops(&mut self) -> bool {
+        let drops = matches!(self.messages, Some((_, Excess::Drop)));
+        if drops {
+            self.served.metrics.on_dropped();
+            self.unread_until = Some(Instant::now() + UNREAD);
+        }
+        drops
     }
 
     fn on_pong(&mut self, payload: &[u8]) {
@@ -381,8 +325,13 @@ impl Face for Speaker {
         self.look_at_commands(line, cx);
         self.alarm.reset();
         let now = Instant::now();
+        self.unread_until = self.unread_until.filter(|until| *until > now);
+        if let Some(until) = self.unread_until {
+            self.alarm.by(until);
+        }
         self.look_at_silence(line, now);
         self.look_at_place(line, cx, now);
+        self.look_at_choice(cx, now);
         self.alarm.arm(cx);
     }
 
@@ -399,15 +348,12 @@ impl Face for Speaker {
     }
 
     fn owed(&self) -> usize {
-        self.owed.asked() + self.commands.len() + self.early.len()
+        let unread = if self.unread_until.is_some() { NOT_NOW } else { 0 };
+        self.owed.asked() + self.commands.len() + self.early.len() + unread
     }
 
     fn close(&mut self, line: &mut Line, code: CloseCode, _retry_after_ms: Option<u64>) {
         let farewell = self.served.profile.farewell(code);
         self.farewell(line, Some(code), farewell);
     }
-}
-
-fn view<'a>(project: &'a Project, snapshot: &'a Snapshot) -> View<'a> {
-    View { project, position: snapshot.position, state: snapshot.value(), now_ms: now_ms() }
 }

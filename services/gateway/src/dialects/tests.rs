@@ -1,4 +1,10 @@
-//! A dialect of a few words, on sockets that a test looks into.
+//! A dialect of a few words, on sockets that a test looks into; the tests are in files of their own, by subject.
+
+mod greetings;
+mod leaving;
+mod manners;
+mod places;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,8 +33,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::oneshot;
 
 use super::asker::anyone;
-use super::coming::{Opened, speaker};
-use super::owed::TELL_EVERY;
+use super::coming::{Opened, registered, speaker};
+use super::owed::{DUES_BYTES_MAX, TELL_EVERY};
 use super::speaker::{Speaker, Speaking};
 use super::*;
 use crate::Gateway;
@@ -40,7 +46,8 @@ use crate::ws::parts;
 /// Longer than anything here takes, by the paused clock.
 const HANG: Duration = Duration::from_mins(5);
 
-/// Tells `note` as it is, `twice` two times, `mute` not at all; `state` is due behind `step`.
+/// Tells `note` as it is, `twice` two times, `mute` not at all; how all stands is due behind `step`, and behind `part` what its
+/// id says.
 #[derive(Default)]
 struct Simple {
     variant: u8,
@@ -48,6 +55,8 @@ struct Simple {
     encoded: Arc<AtomicUsize>,
     quiet_gaps: bool,
     bundles: bool,
+    /// Behind each message of present state.
+    padding: String,
 }
 
 impl Dialect for Simple {
@@ -63,7 +72,7 @@ impl Dialect for Simple {
         self.encoded.fetch_add(1, Ordering::Relaxed);
         let id = told.envelope["id"].as_str().unwrap_or("?");
         let times = match told.kind() {
-            "mute" => 0,
+            "mute" | "part" => 0,
             "twice" => 2,
             _ => 1,
         };
@@ -73,7 +82,11 @@ impl Dialect for Simple {
     }
 
     fn due(&self, told: &Told<'_>) -> Option<Ask> {
-        (told.kind() == "step").then_some(Ask::Sessions)
+        match told.kind() {
+            "step" => Some(Ask::Sessions),
+            "part" => Some(Ask::Other(told.envelope["id"].as_str().unwrap_or("?").to_owned())),
+            _ => None,
+        }
     }
 
     fn hello(&self, project: &Project, _now_ms: u64) -> Option<String> {
@@ -86,7 +99,7 @@ impl Dialect for Simple {
     }
 
     fn present(&self, ask: &Ask, view: &View<'_>, out: &mut Vec<String>) {
-        out.push(format!("{ask:?} {} of {}", view.sessions().count(), view.position.n()));
+        out.push(format!("{ask:?} {} of {}{}", view.sessions().count(), view.position.n(), self.padding));
     }
 
     fn gap(&self, gap: &Gap) -> Missing {
@@ -124,7 +137,8 @@ const PROFILE: Profile = Profile {
     draining: Farewell { code: 1012, reason: "restart" },
     unauthenticated: Farewell { code: 4401, reason: "who?" },
     forbidden: Farewell { code: 4403, reason: "no" },
-    flooded: Farewell { code: 4429, reason: "too much" },
+    flooded: Farewell { code: 4429, reason: "too many" },
+    talkative: Farewell { code: 4429, reason: "too much" },
     messages: None,
     ping_after: Duration::from_secs(30),
 };
@@ -164,6 +178,13 @@ impl Rig {
     }
 
     fn connect_as(&self, resumes: Option<&str>) -> Client {
+        let (connection, client) = self.connection_as(resumes);
+        tokio::spawn(connection);
+        client
+    }
+
+    /// One that goes on only while it is polled.
+    fn connection_as(&self, resumes: Option<&str>) -> (Connection<DuplexStream, Speaker>, Client) {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (shared, project) = (&self.gateway.shared, project());
         let grant = anyone("simple:1", &project, Scope::Read.into());
@@ -171,10 +192,9 @@ impl Rig {
         let (filter, resumes) = (Filter::default(), resumes.map(str::to_owned));
         let coming = Coming { served, variant: 0, project: project.clone(), grant, places: None, filter, resumes };
         let wake = Arc::new(Wake::default());
-        let registered = shared.register(wake.clone(), coming.grant.clone(), &[&project]);
-        let speaker = speaker(shared, coming, crate::limits::Caller::new("a caller"), wake);
-        tokio::spawn(Connection::new(parts(shared, registered, ours, BytesMut::new(), None), speaker));
-        Client { socket: theirs }
+        let registered = registered(shared, &project, &coming.grant, wake.clone());
+        let speaker = speaker(shared, coming, Caller::new("a caller"), wake);
+        (Connection::new(parts(shared, registered, ours, BytesMut::new(), None), speaker), Client { socket: theirs })
     }
 
     /// Like [`Rig::connect`]; the viewer stands when the sender says so, behind what there is now.
@@ -188,7 +208,7 @@ impl Rig {
         let (open, opens) = oneshot::channel();
         let opening = async move {
             opens.await.expect("somebody opens it");
-            Ok(Opened { viewer, resumed: false })
+            Ok(Opened { viewer, resumed: false, greeted: false, confirmed: true, chosen: None })
         };
         let speaker = Speaker::new(Speaking {
             served: self.served.clone(),
@@ -199,6 +219,7 @@ impl Rig {
             present: shared.enter(&project, &grant, Transport::WebSocket),
             opening: opening.boxed(),
             keeping: None,
+            choice: None,
             project,
         });
         tokio::spawn(Connection::new(parts(shared, registered, ours, BytesMut::new(), None), speaker));
@@ -274,6 +295,7 @@ impl Client {
         let opcode = self.socket.read_u8().await.expect("an open socket") & 0x0f;
         let length = match self.socket.read_u8().await.expect("a whole frame") {
             126 => usize::from(self.socket.read_u16().await.expect("a whole frame")),
+            127 => usize::try_from(self.socket.read_u64().await.expect("a whole frame")).expect("not that long"),
             short => usize::from(short),
         };
         let mut payload = vec![0; length];
@@ -284,280 +306,4 @@ impl Client {
 
 fn project() -> Project {
     "demo".parse().expect("a name")
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_is_greeted_by_state_and_goes_on_from_exactly_there() {
-    let mut rig = Rig::start().await;
-    rig.say(&[("note", "a"), ("note", "b")]).await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 2"]);
-    rig.say(&[("mute", "c"), ("twice", "d"), ("mute", "e")]).await;
-    rig.say(&[("mute", "f")]).await;
-    rig.say(&[("note", "g")]).await;
-    assert_eq!(client.hears_all().await, ["d", "d", "g"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_event_is_encoded_once_for_all_of_a_variant() {
-    let mut rig = Rig::start().await;
-    let (mut one, mut two) = (rig.connect(), rig.connect());
-    for client in [&mut one, &mut two] {
-        assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    }
-    rig.say(&[("note", "a")]).await;
-    assert_eq!((one.hears().await, two.hears().await), ("a".into(), "a".into()));
-    assert_eq!(rig.encoded.load(Ordering::Relaxed), 1);
-    two.says("louder").await;
-    // Of a variant that there is not nothing comes.
-    one.says("nonsense").await;
-    for client in [&mut one, &mut two] {
-        client.says("x").await;
-        assert_eq!(client.hears().await, "heard x");
-    }
-    rig.say(&[("note", "b")]).await;
-    assert_eq!((one.hears().await, two.hears().await), ("b".into(), "!b".into()));
-    assert_eq!(rig.encoded.load(Ordering::Relaxed), 3, "once in each variant");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_due_is_told_behind_its_events_once_for_many() {
-    let mut rig = Rig::start().await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    // The greeting's state is a moment old: the next one is made when that is not recent any more.
-    rig.say(&[("step", "a"), ("step", "b"), ("note", "c")]).await;
-    assert_eq!(client.hears_all().await, ["a", "b", "c", "Sessions 0 of 3"]);
-    let told_at = tokio::time::Instant::now();
-    for id in ["d", "e"] {
-        rig.say(&[("step", id)]).await;
-        assert_eq!(client.hears().await, id);
-    }
-    assert_eq!(client.hears().await, "Sessions 0 of 5");
-    assert!(told_at.elapsed() >= TELL_EVERY, "not more often");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_client_says_is_heard_and_answered() {
-    let rig = Rig::start().await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    client.says("do").await;
-    assert_eq!(client.hears().await, "thing.do no_runner");
-    client.says("state").await;
-    client.says("state").await;
-    assert_eq!(client.hears_all().await, ["Session(\"s\") 0 of 0", "Session(\"s\") 0 of 0"]);
-    client.says("bye").await;
-    assert_eq!(client.hears().await, "4001 so long");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_gap_is_told_or_the_client_is_greeted_again() {
-    for (quiet_gaps, expected) in [(false, "again 0 of 3"), (true, "gap log_reset")] {
-        let mut rig = Rig::start_with(GatewayConfig::default(), PROFILE, |one| one.quiet_gaps = quiet_gaps).await;
-        rig.say(&[("note", "a")]).await;
-        let mut client = rig.connect();
-        assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 1"]);
-        rig.broker.reopen();
-        rig.say(&[("note", "b")]).await;
-        let heard = client.hears().await;
-        assert_eq!(heard.split(' ').next(), expected.split(' ').next(), "{heard}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_silent_client_is_pinged_in_its_own_words() {
-    let rig = Rig::start().await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    let since = tokio::time::Instant::now();
-    assert_eq!(client.hears_all().await, ["ping", "ping"]);
-    assert_eq!(since.elapsed().as_secs(), 60);
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    client.says("x").await;
-    assert_eq!(client.hears().await, "heard x");
-    let since = tokio::time::Instant::now();
-    assert_eq!(client.hears().await, "ping");
-    assert_eq!(since.elapsed().as_secs(), 30);
-}
-
-#[tokio::test(start_paused = true)]
-async fn excess_is_dropped_or_closes_as_the_dialect_has_it() {
-    for (excess, expected) in [(Excess::Drop, "heard late"), (Excess::Close, "4429 too much")] {
-        let messages = Some((Rate::new(2, Duration::from_mins(1), 2), excess));
-        let rig = Rig::start_with(GatewayConfig::default(), Profile { messages, ..PROFILE }, |_| {}).await;
-        let mut client = rig.connect();
-        assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-        for text in ["a", "b", "c", "d"] {
-            client.says(text).await;
-        }
-        assert_eq!(client.hears_all().await, ["heard a", "heard b"]);
-        if excess == Excess::Drop {
-            tokio::time::sleep(Duration::from_secs(31)).await;
-            assert_eq!(client.hears().await, "ping");
-            client.says("late").await;
-        }
-        assert_eq!(client.hears().await, expected);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_goes_out_together_travels_as_one_where_that_was_asked_for() {
-    let mut rig = Rig::start_with(GatewayConfig::default(), PROFILE, |one| one.bundles = true).await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    rig.say(&[("note", "a"), ("twice", "b")]).await;
-    rig.say(&[("note", "c")]).await;
-    let heard = client.hears().await;
-    assert!(heard == "a+b+b" || heard == "a+b+b+c", "{heard}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_drains_says_so_in_the_words_of_the_dialect() {
-    let rig = Rig::start().await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    rig.gateway.shared.connections.drain(rig.gateway.shared.settings.pace).await;
-    assert_eq!(client.hears().await, "1012 restart");
-}
-
-#[tokio::test(start_paused = true)]
-async fn binary_messages_are_no_part_of_it() {
-    let rig = Rig::start().await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    client.frame_out(2, b"x").await;
-    assert_eq!(client.hears().await, "1003 ");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_comes_back_is_told_what_it_has_not_confirmed() {
-    let mut rig = Rig::start().await;
-    rig.say(&[("note", "a")]).await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 1"]);
-    rig.say(&[("note", "b")]).await;
-    assert_eq!(client.hears().await, "b");
-    // Pings are answered while it waits: b is confirmed, and kept.
-    assert!(tokio::time::timeout(Duration::from_secs(10), client.hears()).await.is_err());
-    rig.say(&[("note", "c")]).await;
-    let (opcode, _) = client.frame().await;
-    assert_eq!(opcode, 1, "it is told c, and says nothing more");
-    drop(client);
-    rig.say(&[("note", "d")]).await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "c", "d", "again 0 of 4"]);
-    let mut other = rig.connect_as(Some("s"));
-    assert_eq!(other.hears_all().await, ["hello demo", "greet 0 of 4"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answered_farewell_confirms_all() {
-    let mut rig = Rig::start().await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    rig.say(&[("note", "a")]).await;
-    assert_eq!(client.hears().await, "a");
-    client.says("bye").await;
-    assert_eq!(client.hears().await, "4001 so long");
-    client.frame_out(8, &4001u16.to_be_bytes()).await;
-    let mut rest = Vec::new();
-    client.socket.read_to_end(&mut rest).await.expect("it closes");
-    let connections = rig.gateway.shared.connections.tasks();
-    connections.close();
-    connections.wait().await;
-    rig.say(&[("note", "b")]).await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "b", "again 0 of 2"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_close_that_crosses_ours_confirms_nothing() {
-    let mut rig = Rig::start().await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    rig.say(&[("note", "a")]).await;
-    assert_eq!(client.hears().await, "a");
-    client.says("bye").await;
-    client.frame_out(8, &1000u16.to_be_bytes()).await;
-    let mut rest = Vec::new();
-    client.socket.read_to_end(&mut rest).await.expect("it closes");
-    let connections = rig.gateway.shared.connections.tasks();
-    connections.close();
-    connections.wait().await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "a", "again 0 of 1"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_goes_at_once_has_a_place_all_the_same() {
-    let mut rig = Rig::start().await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    rig.say(&[("note", "a")]).await;
-    assert_eq!(client.hears().await, "a");
-    drop(client);
-    rig.say(&[("note", "b")]).await;
-    let mut client = rig.connect_as(Some("r"));
-    assert_eq!(client.hears_all().await, ["hello demo", "a", "b", "again 0 of 2"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_happens_before_the_greeting_is_told_and_commands_wait_for_the_viewer() {
-    let mut rig = Rig::start().await;
-    rig.say(&[("note", "a")]).await;
-    let (mut client, open) = rig.connect_waiting().await;
-    assert_eq!(client.hears().await, "hello demo");
-    client.says("do").await;
-    assert!(tokio::time::timeout(Duration::from_secs(5), client.hears()).await.is_err(), "nobody is asked yet");
-    rig.say(&[("note", "b"), ("note", "c")]).await;
-    rig.heard(3).await;
-    open.send(()).expect("it waits");
-    let heard: [String; 4] = client.hears_all().await;
-    let (answers, told): (Vec<_>, Vec<_>) = heard.iter().partition(|text| text.starts_with("thing.do"));
-    assert_eq!(answers, ["thing.do no_runner"]);
-    assert_eq!(told, ["b", "c", "greet 0 of 3"]);
-    rig.say(&[("note", "d")]).await;
-    assert_eq!(client.hears().await, "d", "and from there");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_greeting_that_others_have_had_goes_before_what_happened_since() {
-    let mut rig = Rig::start().await;
-    rig.say(&[("note", "a")]).await;
-    let mut first = rig.connect();
-    assert_eq!(first.hears_all().await, ["hello demo", "greet 0 of 1"]);
-    rig.say(&[("note", "b")]).await;
-    rig.heard(2).await;
-    // Nothing is encoded anew for it, and nothing is left out.
-    let mut second = rig.connect();
-    assert_eq!(second.hears_all().await, ["hello demo", "greet 0 of 1", "b"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deletion_is_told_by_a_new_greeting() {
-    let mut rig = Rig::start().await;
-    let mut client = rig.connect();
-    assert_eq!(client.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    rig.writer.append(vec![wire::Event { session: "s".into(), ..event("a", 1) }]).await;
-    assert_eq!(client.hears().await, "a");
-    rig.writer.append(vec![deletion(Some("s"), "gone", 1)]).await;
-    assert_eq!(client.hears_all().await, ["gone", "again 0 of 2"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_place_of_a_clients_newest_connection_counts() {
-    let mut rig = Rig::start().await;
-    let mut old = rig.connect_as(Some("r"));
-    assert_eq!(old.hears_all().await, ["hello demo", "greet 0 of 0"]);
-    assert!(tokio::time::timeout(Duration::from_secs(5), old.hears()).await.is_err());
-    let mut new = rig.connect_as(Some("r"));
-    assert_eq!(new.hears_all().await, ["hello demo", "again 0 of 0"]);
-    // Only the old one confirms.
-    rig.say(&[("note", "a")]).await;
-    assert_eq!(old.hears().await, "a", "it stays open");
-    assert!(tokio::time::timeout(Duration::from_secs(10), old.hears()).await.is_err());
-    drop((old, new));
-    let mut newest = rig.connect_as(Some("r"));
-    assert_eq!(newest.hears_all().await, ["hello demo", "a", "again 0 of 1"]);
 }

@@ -126,6 +126,10 @@ impl Index for Store {
         self.memory.registry()
     }
 
+    fn hooks(&self) -> Arc<dyn tidings_broker::hooks::Hooks> {
+        self.memory.hooks()
+    }
+
     fn inboxes(&self) -> Arc<dyn tidings_broker::inbox::Inboxes> {
         self.memory.inboxes()
     }

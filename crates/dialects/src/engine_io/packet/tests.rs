@@ -112,3 +112,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn packets_are_bounded() {
+    let event = |arguments: usize| format!("2[\"a\"{}]", ",1".repeat(arguments));
+    assert!(Said::parse(&event(ARGUMENTS_MAX - 1)).is_ok());
+    assert_eq!(Said::parse(&event(ARGUMENTS_MAX)), Err(NotAPacket));
+    let connect = |bytes: usize| format!("0/{},", "n".repeat(bytes - 1));
+    assert!(Said::parse(&connect(NAMESPACE_BYTES_MAX)).is_ok());
+    assert_eq!(Said::parse(&connect(NAMESPACE_BYTES_MAX + 1)), Err(NotAPacket));
+}
+
+#[test]
+fn no_event_has_a_name_of_the_library() {
+    for name in ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"] {
+        assert_eq!(Said::parse(&format!("2[\"{name}\"]")), Err(NotAPacket), "{name}");
+    }
+}

@@ -41,7 +41,7 @@ fn other_namespaces_are_refused_and_binary_data_is_not_taken() {
     assert_eq!(session.hear(r#"40/admin,{"token":"x"}"#, START_MS), [Output::Send(refused.into())]);
     assert_eq!(session.hear(r#"42/admin,["x"]"#, START_MS), []);
     assert_eq!(session.hear(r#"451-["x",{"_placeholder":true,"num":0}]"#, START_MS), [Output::Binary]);
-    assert_eq!(session.hear("bAQID", START_MS), [Output::Binary]);
+    assert_eq!(session.hear("bAQID", START_MS), [], "the attachment of what was refused");
     assert!(!session.over);
 }
 
@@ -100,14 +100,34 @@ fn who_never_joins_is_let_go() {
 }
 
 #[test]
-fn a_websocket_takes_a_polling_session_over() {
+fn a_websocket_that_is_to_take_over_is_probed_first() {
     assert_eq!(probe("2probe").as_deref(), Some("3probe"));
     assert_eq!(probe("2"), None);
     assert_eq!(probe("5"), None);
     let (mut session, _) = Session::open("a", "b", Transport::Polling, &["websocket"], 1_000, START_MS);
     session.hear("40", START_MS);
-    assert_eq!(session.hear("5", START_MS), []);
-    assert_eq!((session.transport, session.joined), (Transport::WebSocket, true));
+    assert_eq!(session.hear("5", START_MS), [], "not by what is posted");
+    assert_eq!((session.transport, session.joined), (Transport::Polling, true));
+}
+
+/// What a session of this client answers to `joins`, and whom it takes the client for.
+fn met(joins: &str) -> (String, String) {
+    let mut session = open();
+    session.who = "a".repeat(WHO_CHARS);
+    let outputs = session.hear(joins, START_MS);
+    let [Output::Send(welcome), Output::Joined] = outputs.as_slice() else { panic!("{outputs:?}") };
+    (welcome.clone(), session.who)
+}
+
+#[test]
+fn who_comes_back_is_known_by_what_it_was_told() {
+    let (a, b) = ("a".repeat(WHO_CHARS), "b".repeat(WHO_CHARS));
+    assert_eq!(met("40"), (format!(r#"40{{"pid":"{a}.sock","sid":"sock"}}"#), a.clone()));
+    let back = format!(r#"40{{"pid":"{b}.other","offset":"x","token":7}}"#);
+    assert_eq!(met(&back), (format!(r#"40{{"pid":"{b}.sock","sid":"sock"}}"#), b.clone()), "and told another text");
+    for nobody in ["7", r#""""#, &format!("\"{b}\""), &format!("\"{b}b.x\""), &format!("\"{}.x\"", b.to_uppercase())] {
+        assert_eq!(met(&format!(r#"40{{"pid":{nobody}}}"#)).1, a, "{nobody}");
+    }
 }
 
 #[test]

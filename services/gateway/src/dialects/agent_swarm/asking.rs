@@ -8,7 +8,6 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use serde_json::json;
 use tidings_dialects::Command;
 use tidings_dialects::agent_swarm::orchestrate::{self, Orchestrate};
 use tidings_dialects::agent_swarm::refusals::Refusal;
@@ -43,7 +42,7 @@ pub(super) async fn stop(
     Ok(json_answer(rest::message("Project stop requested")))
 }
 
-/// `POST /projects/{id}/restart`: by the runner that has it, else by any.
+/// `POST /projects/{id}/restart`: by the runner that has it if it is there, else by any.
 pub(super) async fn restart(
     State(swarm): State<Arc<Swarm>>,
     Extension(grant): Extension<Grant>,
@@ -51,13 +50,7 @@ pub(super) async fn restart(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let (found, session) = build(&swarm.shared, &grant, &id).await?;
-    let command = orchestrate::control("session.restart", &session);
-    let mut asked = ask(&swarm.shared, (&found, &caller), &command).await;
-    if asked.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::NoRunner.as_str()) {
-        let anybody = Command { session: None, data: json!({"session": session}), ..command };
-        asked = ask(&swarm.shared, (&found, &caller), &anybody).await;
-    }
-    asked.map_err(refusal)?;
+    ask(&swarm.shared, (&found, &caller), &orchestrate::control("session.restart", &session)).await.map_err(refusal)?;
     Ok(json_answer(rest::message("Project restart requested")))
 }
 
@@ -99,7 +92,7 @@ fn home(swarm: &Swarm, grant: &Grant) -> Result<Project, Failure> {
 /// A build and its session.
 async fn build(shared: &Shared, grant: &Grant, id: &str) -> Result<(Found, String), Failure> {
     let found = find(shared, grant, id, Scope::Command).await?.born()?;
-    let session = found.see().await?.build().session.to_owned();
+    let session = found.see(shared).await?.build().session.to_owned();
     if session.is_empty() { Err(Refusal::not_found("Build").into()) } else { Ok((found, session)) }
 }
 

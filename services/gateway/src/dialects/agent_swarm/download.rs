@@ -90,7 +90,7 @@ pub(super) async fn archive(
     let outputs = recent(&swarm.shared, &found, &["output"], OUTPUTS_MAX, READS_MAX).await?;
     let outputs = outputs.each(|told| Some(output(told)));
     let name = name(&found, "zip");
-    let seen = found.see().await?;
+    let seen = found.see(&swarm.shared).await?;
     let mut archive = Archive::default();
     archive.file("project.json", rest::project(&seen.shown()).as_bytes());
     archive.file("logs.json", rest::logs(&lines, true).as_bytes());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidings_dialects::agent_swarm::Target;
 use tidings_dialects::agent_swarm::build::Build;
 use tidings_dialects::agent_swarm::orchestrate;
@@ -20,6 +20,7 @@ use tidings_runtime::http::problem::Refused;
 
 use super::super::now_ms;
 use super::answers::{Basis, Failure};
+use super::recent;
 use crate::http::params;
 use crate::shared::Shared;
 
@@ -102,9 +103,16 @@ impl Found {
     /// # Errors
     /// It is not known, or gone for long; the store is away.
     pub(super) async fn known(&self) -> Result<(), Failure> {
+        if self.is_known().await? { Ok(()) } else { Err(Refusal::not_found("Project").into()) }
+    }
+
+    /// Whether it is a project, or a session that somebody knows or that may begin yet.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub(super) async fn is_known(&self) -> Result<bool, Failure> {
         let state = params::within(self.topic.state_at_head()).await?;
-        let known = Seen::of(&self.target, &state, self.may_begin());
-        known.map(drop).ok_or_else(|| Refusal::not_found("Project").into())
+        Ok(Seen::of(&self.target, &state, self.may_begin()).is_some())
     }
 
     fn may_begin(&self) -> bool {
@@ -115,9 +123,14 @@ impl Found {
     ///
     /// # Errors
     /// It is a session that is not known, or gone for long; the store is away.
-    pub(super) async fn see(&self) -> Result<Seen, Failure> {
+    pub(super) async fn see(&self, shared: &Shared) -> Result<Seen, Failure> {
         let state = params::within(self.topic.state_at_head()).await?;
-        Seen::of(&self.target, &state, self.may_begin()).ok_or_else(|| Refusal::not_found("Project").into())
+        let seen = Seen::of(&self.target, &state, self.may_begin()).ok_or_else(|| Refusal::not_found("Project"))?;
+        if self.target.session.is_none() || !seen.session.is_null() {
+            return Ok(seen);
+        }
+        let session = recent::unbegun(shared, self).await?.map_or(Value::Null, |unbegun| unbegun.value());
+        Ok(Seen { session, ..seen })
     }
 }
 
@@ -152,6 +165,15 @@ impl Seen {
 
     pub(super) fn build(&self) -> Build<'_> {
         Build { session: &self.name, value: &self.session }
+    }
+
+    /// The same with what became of the caller's own commands: of that the state tells nobody.
+    pub(super) async fn with_refusals(mut self, shared: &Shared, found: &Found) -> Result<Seen, Failure> {
+        let refusals = recent::refusals(shared, found, &self.name).await?;
+        if let Some(logs) = self.session["logs"].as_array_mut() {
+            logs.extend(refusals.iter().map(|line| json!({"level": line.level, "message": line.message})));
+        }
+        Ok(self)
     }
 
     pub(super) fn shown(&self) -> Shown<'_> {

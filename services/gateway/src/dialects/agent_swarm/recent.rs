@@ -2,11 +2,12 @@
 
 use tidings_broker::Span;
 use tidings_dialects::Told;
-use tidings_dialects::agent_swarm::Line;
 use tidings_dialects::agent_swarm::lines::TYPES;
+use tidings_dialects::agent_swarm::{Line, Unbegun};
 use tidings_protocol::entry::Body;
 use tidings_protocol::filter::Filter;
-use tidings_protocol::grant::visible;
+use tidings_protocol::grant::{Scope, visible};
+use tidings_protocol::intake::envelope_value;
 use tidings_protocol::position::{LogId, Position};
 use tidings_protocol::project::Project;
 use tidings_protocol::wire;
@@ -15,6 +16,15 @@ use super::answers::{Basis, Failure};
 use super::lookup::Found;
 use crate::http::params;
 use crate::shared::Shared;
+
+/// What tells of commands that failed.
+const ANSWER: &str = "command.failed";
+
+/// Such answers that are looked at.
+const ANSWERS_MAX: usize = 100;
+
+/// Reads of the log for why a build did not begin: it was asked for a few minutes ago.
+const UNBEGUN_READS_MAX: usize = 16;
 
 /// Encoded bytes that one read asks the store for.
 const READ_BYTES: usize = 256 * 1024;
@@ -91,11 +101,32 @@ pub(super) async fn lines(
     Ok((lines, recent.basis))
 }
 
+/// Why the session that is meant did not begin, if the caller was told so.
+///
+/// # Errors
+/// The store is away.
+pub(super) async fn unbegun(shared: &Shared, found: &Found) -> Result<Option<Unbegun>, Failure> {
+    let recent = recent(shared, found, &[ANSWER], ANSWERS_MAX, UNBEGUN_READS_MAX).await?;
+    Ok(recent.each(Unbegun::of).pop())
+}
+
+/// What the caller was told lately of commands about this session that failed. Only who may ask was told anything.
+///
+/// # Errors
+/// The store is away.
+pub(super) async fn refusals(shared: &Shared, found: &Found, session: &str) -> Result<Vec<Line>, Failure> {
+    if session.is_empty() || !(shared.rights.is_open() || found.grant.allows(&found.target.project, Scope::Command)) {
+        return Ok(Vec::new());
+    }
+    let recent = recent(shared, found, &[ANSWER], ANSWERS_MAX, 1).await?;
+    Ok(recent.each(|told| (told.session() == session).then(|| Line::of(told)).flatten()))
+}
+
 impl Recent {
     /// What is made of each of them, in the log's order.
     pub(super) fn each<T>(&self, make: impl Fn(&Told<'_>) -> Option<T>) -> Vec<T> {
         let made = |(position, event): &(Position, wire::Event)| {
-            let envelope = serde_json::from_slice(&event.json).ok()?;
+            let envelope = envelope_value(&event.json)?;
             make(&Told { project: &self.project, position: *position, event, envelope: &envelope })
         };
         self.events.iter().rev().filter_map(made).collect()

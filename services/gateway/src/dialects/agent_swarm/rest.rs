@@ -124,7 +124,7 @@ async fn project(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Answered> {
-    let seen = looked_up(&swarm.shared, &grant, &id, &headers).await?.see().await?;
+    let seen = looked_up(&swarm.shared, &grant, &id, &headers).await?.see(&swarm.shared).await?;
     Ok(seen.basis.json(rest::project(&seen.shown())))
 }
 
@@ -134,7 +134,8 @@ async fn status(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Answered> {
-    let seen = looked_up(&swarm.shared, &grant, &id, &headers).await?.see().await?;
+    let found = looked_up(&swarm.shared, &grant, &id, &headers).await?;
+    let seen = found.see(&swarm.shared).await?.with_refusals(&swarm.shared, &found).await?;
     Ok(seen.basis.json(rest::status(&seen.shown())))
 }
 
@@ -145,7 +146,7 @@ async fn agents(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Answered> {
-    let seen = looked_up(&swarm.shared, &grant, &id, &headers).await?.see().await?;
+    let seen = looked_up(&swarm.shared, &grant, &id, &headers).await?.see(&swarm.shared).await?;
     Ok(seen.basis.json(rest::agents(&seen.build(), bare.0)))
 }
 

@@ -7,21 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::request::Parts;
 use tidings_dialects::agent_swarm::{
-    AgentSwarm, CLOSE_FORBIDDEN, CLOSE_LIMITED, CLOSE_UNAUTHENTICATED, MESSAGES_PER_SECOND, Target,
+    AgentSwarm, CLOSE_FORBIDDEN, CLOSE_LIMITED, CLOSE_UNAUTHENTICATED, CLOSE_UNKNOWN, MESSAGES_PER_SECOND, Target,
+    Unbegun, orchestrate,
 };
 use tidings_limits::Rate;
 use tidings_protocol::filter::Filter;
-use tidings_protocol::grant::Scope;
+use tidings_protocol::grant::{Grant, Scope};
 
 use super::super::asker::Turned;
-use super::super::{Coming, Excess, Farewell, Profile, accept};
-use super::Swarm;
+use super::super::{Coming, Excess, Farewell, Profile, accept, now_ms};
+use super::lookup::find;
+use super::{Swarm, recent};
 use crate::http::params;
 use crate::limits::Caller;
 
@@ -36,6 +39,7 @@ pub(super) fn profile() -> Profile {
         unauthenticated: Farewell { code: CLOSE_UNAUTHENTICATED, reason: "Not authenticated" },
         forbidden: Farewell { code: CLOSE_FORBIDDEN, reason: "Not authorized to access this project" },
         flooded: Farewell { code: CLOSE_LIMITED, reason: "Rate limit exceeded" },
+        talkative: Farewell { code: CLOSE_LIMITED, reason: "Rate limit exceeded" },
         messages: Some((rate, Excess::Close)),
         // The protocol has no word of the server's for it.
         ping_after: Duration::from_hours(1),
@@ -49,11 +53,13 @@ pub(super) fn router(swarm: &Arc<Swarm>) -> Router {
 
 async fn open(
     State(swarm): State<Arc<Swarm>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
+    // What is no text names nothing.
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
     let coming = swarm.coming(&id, query.as_deref(), &mut parts).await;
     accept(swarm.shared.clone(), Request::from_parts(parts, body), coming, &[BATCH_SUBPROTOCOL]).await
 }
@@ -69,8 +75,11 @@ impl Swarm {
         let grant = self.shared.asker(parts, token, None).await.map_err(turned)?;
         let target = Target::parse(id).ok_or(profile.forbidden)?;
         let grant = self.shared.allowed(&grant, &target.project, Scope::Read).await.map_err(turned)?;
+        if self.is_unknown(&target, &grant).await {
+            return Err(Farewell { code: CLOSE_UNKNOWN, reason: "Project not found" });
+        }
         let batch = matches!(said("batch"), Some("1" | "true")) || offers_batch(parts);
-        let dialect = AgentSwarm::of(&target, batch);
+        let dialect = AgentSwarm { unbegun: self.unbegun(&target, &grant).await, ..AgentSwarm::of(&target, batch) };
         let places = parts.extensions.get::<Caller>().map(|caller| format!("agent_swarm:{}", caller.id()));
         Ok(Coming {
             variant: tidings_dialects::Dialect::variant(&dialect),
@@ -81,6 +90,27 @@ impl Swarm {
             places: places.map(|user| (user, self.connections_max)),
             resumes: None,
         })
+    }
+}
+
+impl Swarm {
+    /// Whether it is a session that nobody knows. While the store does not say, it may be one.
+    async fn is_unknown(&self, target: &Target, grant: &Grant) -> bool {
+        if target.session.is_none() {
+            return false;
+        }
+        let Ok(found) = find(&self.shared, grant, &target.id(), Scope::Read).await else { return false };
+        found.is_known().await.is_ok_and(|known| !known)
+    }
+
+    /// Why a build that is awaited did not begin, for who was told so on another connection. Where the store does not say,
+    /// clients learn it by REST.
+    async fn unbegun(&self, target: &Target, grant: &Grant) -> Option<Unbegun> {
+        if !target.session.as_ref().is_some_and(|session| orchestrate::is_awaited(session, now_ms())) {
+            return None;
+        }
+        let found = find(&self.shared, grant, &target.id(), Scope::Read).await.ok()?;
+        recent::unbegun(&self.shared, &found).await.ok()?
     }
 }
 

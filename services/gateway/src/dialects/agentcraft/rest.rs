@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, Uri, header};
 use serde_json::Value;
 use tidings_dialects::View;
 use tidings_dialects::agentcraft::rest;
 use tidings_protocol::codes::ErrorCode;
+use tidings_protocol::echo;
 use tidings_protocol::grant::Scope;
 use tidings_protocol::limits::DATA_BYTES_MAX;
 use tidings_protocol::position::Position;
@@ -26,7 +28,6 @@ use super::super::asker::Turned;
 use super::super::now_ms;
 use super::Tracking;
 use super::broadcast::to_everybody;
-use super::figures::figures;
 use crate::http::params;
 use crate::http::state::json;
 
@@ -43,11 +44,12 @@ pub(super) fn routes() -> Router<Arc<Tracking>> {
         .route("/api/ws/sessions/{session_id}/logs", get(logs))
         .route("/api/ws/sessions/{session_id}/state", get(state))
         .route("/api/ws/broadcast", post(broadcast))
+        .route("/api/ws/{*path}", any(no_route))
         .route("/api/efficiency/health-check", get(health))
 }
 
 /// A refusal in the original's shape.
-struct Turn(Refused);
+pub(super) struct Turn(Refused);
 
 impl From<Refused> for Turn {
     fn from(refused: Refused) -> Turn {
@@ -76,27 +78,46 @@ impl IntoResponse for Turn {
     }
 }
 
+/// The answer to a path below `/api/ws` that the system does not have.
+async fn no_route(uri: Uri) -> Turn {
+    Refused::new(ErrorCode::NotFound, format!("there is nothing at {}", echo::text(uri.path()))).into()
+}
+
+/// The answer to a method that a path does not have; `Allow` is added by the router.
+pub(super) async fn no_method(method: Method, uri: Uri) -> Turn {
+    let detail = format!("{} does not take {}", echo::text(uri.path()), echo::text(method.as_str()));
+    Refused::new(ErrorCode::MethodNotAllowed, detail).into()
+}
+
+/// The session of a path.
+fn named(session: Result<Path<String>, PathRejection>) -> Result<String, Turn> {
+    let wrong = |_| Refused::new(ErrorCode::InvalidUtf8, "the path is not UTF-8").into();
+    session.map(|Path(session)| session).map_err(wrong)
+}
+
 async fn stats(State(tracking): State<Arc<Tracking>>, request: Request) -> Result<Response, Turn> {
     let project = tracking.asked(&mut request.into_parts().0, Scope::Read).await?;
-    let stats = figures(&tracking.shared, &project).await?;
+    let stats = tracking.figures.of(&tracking.shared, &project).await?;
     tracking.answer(&project, |view| rest::stats(&stats, view)).await
 }
 
 async fn logs(
     State(tracking): State<Arc<Tracking>>,
-    Path(session): Path<String>,
+    session: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Turn> {
     let project = tracking.asked(&mut request.into_parts().0, Scope::Read).await?;
+    let session = named(session)?;
     tracking.answer(&project, |view| rest::logs(tracking.frames, view, &session)).await
 }
 
 async fn state(
     State(tracking): State<Arc<Tracking>>,
-    Path(session): Path<String>,
+    session: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Turn> {
     let project = tracking.asked(&mut request.into_parts().0, Scope::Read).await?;
+    let session = named(session)?;
     tracking.answer(&project, |view| rest::state(view, &session)).await
 }
 

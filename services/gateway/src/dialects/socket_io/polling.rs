@@ -13,7 +13,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tidings_broker::slip::{Done, Slip, Turn};
 use tidings_dialects::engine_io::packet::{Packet, Said};
 use tidings_dialects::engine_io::session::{Output, Session, Transport};
-use tidings_dialects::engine_io::{PAYLOAD_BYTES_MAX, PING_INTERVAL_MS, PING_TIMEOUT_MS, payload};
+use tidings_dialects::engine_io::{PAYLOAD_BYTES_MAX, payload};
 use tidings_dialects::{Action, Ask, Command, Missing, View};
 use tidings_log::viewer::{Aside, Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
@@ -25,16 +25,15 @@ use tidings_protocol::project::Project;
 
 use super::super::bundle::texts;
 use super::super::encoding::InDialect;
-use super::super::now_ms;
 use super::super::pygent::Factory;
+use super::super::{keeping, now_ms};
 use super::face::NO_BINARY;
-use super::{No, name};
+use super::record::{BY_POLLING, CARRIER, Owner, POLL, field, is, is_probed, look, place, session_of, turn};
+use super::{No, name, who};
 use crate::http::params::within;
 use crate::limits::Caller;
 use crate::shared::Shared;
 
-/// A session whose client is not heard of any more is forgotten after that. Longer than a poll lasts: it ends by a ping.
-const KEPT_MS: u64 = PING_INTERVAL_MS + PING_TIMEOUT_MS + 15_000;
 /// How soon a poll that waits for events looks at what came by other requests, and how long it lets them wait when nothing
 /// has come for a while: answers wait for so long at most.
 const LOOK_AFTER: Duration = Duration::from_millis(200);
@@ -46,77 +45,16 @@ const ANSWER_BYTES: usize = 256 * 1024;
 /// Packets that a post may have.
 const PACKETS_MAX: usize = 64;
 
+/// How often the place of a client that is told things is kept for when it comes back.
+const KEEP_EVERY_MS: u64 = 1_000;
+
 /// Who polls: a viewer in a project, who shows the same with each request.
 pub(super) struct Poller {
-    pub(super) shared: Arc<Shared>,
+    pub(super) factory: Arc<Factory>,
     pub(super) encoding: Arc<InDialect>,
     pub(super) project: Project,
     pub(super) grant: Grant,
     pub(super) caller: Caller,
-}
-
-/// Who a session belongs to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) project: String,
-    pub(super) viewer: String,
-    /// It was opened without a credential.
-    pub(super) anonymous: bool,
-}
-
-impl Owner {
-    /// Whose a session of such a grant is.
-    pub(super) fn new(project: &Project, grant: &Grant) -> Owner {
-        let anonymous = *grant.holder() == Holder::Anyone;
-        Owner { project: project.to_string(), viewer: grant.viewer().to_owned(), anonymous }
-    }
-}
-
-/// Who this session belongs to.
-pub(super) async fn owner(factory: &Factory, sid: &str) -> Result<Owner, No> {
-    let slip = look(&factory.shared, sid, true).await?;
-    let field = |name: &str| slip.fields.get(name).cloned().ok_or(No::Session);
-    Ok(Owner { project: field("project")?, viewer: field("viewer")?, anonymous: field("anonymous")? == "1" })
-}
-
-/// The slip as it is, perhaps without its lines.
-async fn look(shared: &Shared, sid: &str, fields_only: bool) -> Result<Slip, No> {
-    step(shared, sid, Turn { fields_only, ..Turn::default() }).await
-}
-
-/// Does this to the slip, which lives on.
-async fn turn(shared: &Shared, sid: &str, turn: Turn) -> Result<Slip, No> {
-    step(shared, sid, Turn { ttl_ms: KEPT_MS, ..turn }).await
-}
-
-async fn step(shared: &Shared, sid: &str, turn: Turn) -> Result<Slip, No> {
-    let turned = shared.hub.broker().slips().turn(format!("socket_io:{sid}"), turn).await;
-    let turned = turned.map_err(|error| {
-        tracing::debug!(%error, "a polling session cannot be looked up");
-        No::Store
-    });
-    turned?.ok_or(No::Session)
-}
-
-/// A session as its slip has it.
-fn session_of(sid: &str, slip: &Slip) -> Session {
-    let text = |name: &str| slip.fields.get(name).map_or("", String::as_str);
-    let number = |name: &str| text(name).parse().unwrap_or_default();
-    Session {
-        sid: sid.to_owned(),
-        socket: text("socket").to_owned(),
-        transport: Transport::Polling,
-        opened_ms: number("opened"),
-        pinged_ms: number("pinged"),
-        ponged_ms: number("ponged"),
-        joined: text("joined") == "1",
-        met: text("met") == "1",
-        over: text("over") == "1",
-    }
-}
-
-fn field(name: &str, value: &dyn ToString) -> (String, String) {
-    (name.to_owned(), value.to_string())
 }
 
 fn packets(texts: &[String]) -> Response {
@@ -125,31 +63,52 @@ fn packets(texts: &[String]) -> Response {
 }
 
 impl Poller {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.factory.shared
+    }
+
     /// A new session: its first packet.
-    pub(super) async fn open(&self) -> Result<Response, No> {
-        let sid = name();
-        // Taking a session over by a WebSocket would need this gateway to let go of it: polling stays polling.
-        let (session, open) = Session::open(&sid, &name(), Transport::Polling, &[], PAYLOAD_BYTES_MAX, now_ms());
+    pub(super) async fn open(&mut self) -> Result<Response, No> {
+        let (sid, who) = (name(), name());
+        let upgrades = &["websocket"];
+        let (session, open) = Session::open(&sid, &name(), Transport::Polling, upgrades, PAYLOAD_BYTES_MAX, now_ms());
+        self.grant = self.grant_of(&who);
         let owner = Owner::new(&self.project, &self.grant);
         let set = vec![
             field("project", &owner.project),
             field("viewer", &owner.viewer),
             field("anonymous", &u8::from(owner.anonymous)),
+            field("who", &who),
             field("socket", &session.socket),
             field("opened", &session.opened_ms),
+            field(CARRIER, &BY_POLLING),
         ];
-        turn(&self.shared, &sid, Turn { makes: true, set, ..Turn::default() }).await?;
+        turn(self.shared(), &sid, Turn { makes: true, set, ..Turn::default() }).await?;
         Ok(packets(&[open]))
+    }
+
+    /// What the client may do, known by this: who shows nothing is the viewer that this makes him.
+    fn grant_of(&self, who: &str) -> Grant {
+        match self.grant.holder() {
+            Holder::Anyone => self.factory.anyone(&who::viewer(who)),
+            _ => self.grant.clone(),
+        }
     }
 
     /// Waits for something to tell, and tells it, unless a newer poll has come.
     pub(super) async fn poll(&self, sid: &str) -> Result<Response, No> {
-        let this = field("poll", &name());
-        let mut slip = turn(&self.shared, sid, Turn { set: vec![this.clone()], ..Turn::default() }).await?;
+        let (shared, this) = (self.shared(), field(POLL, &name()));
+        let mut slip = turn(shared, sid, Turn { set: vec![this.clone()], ..Turn::default() }).await?;
+        if session_of(sid, &slip).transport == Transport::WebSocket {
+            return Err(No::Request);
+        }
+        // Who asks on has what it was told.
+        let has = place(&slip);
         let wake = Arc::new(Wake::default());
-        let registered = self.shared.register(wake.clone(), self.grant.clone(), &[&self.project]);
+        let registered = shared.register(wake.clone(), self.grant.clone(), &[&self.project]);
         let mut reading: Option<Reading> = None;
         let mut look_after = LOOK_AFTER;
+        let mut kept = Vec::new();
         loop {
             if slip.fields.get(&this.0) != Some(&this.1) {
                 return Ok(packets(&[Packet::Noop.text()]));
@@ -168,14 +127,18 @@ impl Poller {
                         texts.push(packet);
                     }
                     Output::Close(_) => {
-                        turn(&self.shared, sid, Turn { set: vec![field("over", &1)], ..Turn::default() }).await?;
+                        turn(shared, sid, Turn { set: vec![field("over", &1)], ..Turn::default() }).await?;
                         return Ok(packets(&[Packet::Close.text()]));
                     }
                     _ => {}
                 }
             }
+            if kept.is_empty() {
+                kept = self.keep(&session, &slip, has).await;
+            }
             if session.joined && reading.is_none() {
-                reading = Some(self.read(&slip, wake.clone()).await?);
+                // It may have said who it is since this poll came.
+                reading = Some(self.read(&slip, self.grant_of(&session.who), wake.clone()).await?);
             }
             match &mut reading {
                 // What was said before comes before what happens.
@@ -188,31 +151,52 @@ impl Poller {
                 None if texts.is_empty() => tokio::time::sleep(look_after).await,
                 Some(_) | None => {}
             }
-            if texts.is_empty() && registered.control.draining().is_some() {
+            let ends = registered.control.draining().is_some() || is_probed(&slip, now_ms());
+            if texts.is_empty() && ends {
+                // A WebSocket takes over only behind the last answer to a poll.
                 texts.push(Packet::Noop.text());
             }
             if !texts.is_empty() {
-                let is_newest = turn(&self.shared, sid, turned).await?.done == Done::All;
+                turned.set.append(&mut kept);
+                let is_newest = turn(shared, sid, turned).await?.done == Done::All;
                 return Ok(if is_newest { packets(&texts) } else { packets(&[Packet::Noop.text()]) });
             }
             look_after = (look_after * 3 / 2).min(LOOK_AFTER_MAX);
-            slip = look(&self.shared, sid, false).await?;
+            slip = look(shared, sid, false).await?;
         }
     }
 
-    async fn read(&self, slip: &Slip, wake: Arc<Wake>) -> Result<Reading, No> {
-        let topic = self.shared.topic(&self.project).map_err(|_| No::Store)?;
+    /// Keeps the place that the client has reached, for when it comes back in another session: about once a second. What is
+    /// to be noted of that; nothing: it was not due.
+    async fn keep(&self, session: &Session, slip: &Slip, has: Option<Position>) -> Vec<(String, String)> {
+        let Some(has) = has else { return Vec::new() };
+        let text = |name: &str| slip.fields.get(name).map_or("", String::as_str);
+        let since_ms: u64 = text("kept_ms").parse().unwrap_or_default();
+        if now_ms().saturating_sub(since_ms) < KEEP_EVERY_MS {
+            return Vec::new();
+        }
+        let marks = self.shared().hub.broker().bookmarks();
+        let (reader, holder) = (who::reader(&session.who, &self.grant), session.sid.clone());
+        match marks.set(self.project.clone(), reader, holder, has, keeping::KEPT_MS).await {
+            Ok(_) => vec![field("kept_ms", &now_ms())],
+            Err(error) => {
+                tracing::debug!(%error, project = %self.project, "a client's place is not kept yet");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn read(&self, slip: &Slip, grant: Grant, wake: Arc<Wake>) -> Result<Reading, No> {
+        let topic = self.shared().topic(&self.project).map_err(|_| No::Store)?;
         within(topic.started()).await.map_err(|_| No::Store)?;
-        let at: Position =
-            slip.fields.get("at").and_then(|at| at.parse().ok()).unwrap_or_else(|| topic.view().position());
-        let is = |name: &str| slip.fields.get(name).is_some_and(|value| value == "1");
-        let greeted = is("greeted");
-        let (filter, grant) = (Filter::default(), self.grant.clone());
+        let at = place(slip).unwrap_or_else(|| topic.view().position());
+        let greeted = is(slip, "greeted");
+        let filter = Filter::default();
         // What happened since it joined is told before it is greeted: a greeting does not hold all of it.
         let wants = Wants { at, newcomer: false, filter, lag: Lag::Full, snapshot: SnapshotWish::No, grant };
         let mut viewer = Viewer::new(topic, wants, wake);
         viewer.attend();
-        if !greeted || is("owes") {
+        if !greeted || is(slip, "owes") {
             viewer.want_snapshot();
         }
         Ok(Reading { viewer, greeted })
@@ -267,17 +251,21 @@ impl Poller {
     }
 
     /// Does what the client says.
-    pub(super) async fn post(&self, sid: &str, body: Body) -> Result<Response, No> {
+    pub(super) async fn post(&mut self, sid: &str, body: Body) -> Result<Response, No> {
         let body = tokio::time::timeout(BODY_WAIT, to_bytes(body, PAYLOAD_BYTES_MAX)).await;
         let body = body.map_err(|_| No::Request)?.map_err(|_| No::Request)?;
         let body = std::str::from_utf8(&body).map_err(|_| No::Request)?;
         let said = payload::split(body, PACKETS_MAX).ok_or(No::Request)?;
-        let was = session_of(sid, &look(&self.shared, sid, true).await?);
+        let was = session_of(sid, &look(self.shared(), sid, true).await?);
+        if was.transport == Transport::WebSocket {
+            return Err(No::Request);
+        }
         let mut session = was.clone();
-        let mut turned = Turn::default();
+        // Behind a WebSocket that took over meanwhile nobody would be told these lines.
+        let mut turned = Turn { only: Some(field(CARRIER, &BY_POLLING)), ..Turn::default() };
         for packet in said {
             for output in session.hear(packet, now_ms()) {
-                self.carry_out(output, &mut turned).await?;
+                self.carry_out(&session, output, &mut turned).await?;
             }
         }
         // Only what this post changed: another one may have changed the rest.
@@ -289,23 +277,22 @@ impl Poller {
         for (name, _, is) in flags.into_iter().filter(|(_, was, is)| was != is) {
             turned.set.push(field(name, &u8::from(is)));
         }
-        if turn(&self.shared, sid, turned).await?.done == Done::NoRoom {
-            // It says more than it lets itself be told.
-            let over = Turn { set: vec![field("over", &1)], told: u64::MAX, ..Turn::default() };
-            turn(&self.shared, sid, over).await?;
+        match turn(self.shared(), sid, turned).await?.done {
+            Done::All => {}
+            Done::NotSo => return Err(No::Request),
+            Done::NoRoom => {
+                // It says more than it lets itself be told.
+                let over = Turn { set: vec![field("over", &1)], told: u64::MAX, ..Turn::default() };
+                turn(self.shared(), sid, over).await?;
+            }
         }
         Ok(([(CONTENT_TYPE, "text/html"), (CACHE_CONTROL, "no-store")], "ok").into_response())
     }
 
-    async fn carry_out(&self, output: Output, turned: &mut Turn) -> Result<(), No> {
+    async fn carry_out(&mut self, session: &Session, output: Output, turned: &mut Turn) -> Result<(), No> {
         match output {
             Output::Send(packet) => turned.lines.push(packet),
-            Output::Joined => {
-                // From here on it misses nothing, whoever answers its next poll.
-                let topic = self.shared.topic(&self.project).map_err(|_| No::Store)?;
-                within(topic.started()).await.map_err(|_| No::Store)?;
-                turned.set.push(field("at", &topic.view().position()));
-            }
+            Output::Joined => self.join(session, turned).await?,
             Output::Heard(event) => {
                 let event = Packet::Message(Said::Event(event).text());
                 for action in self.encoding.dialect.hear(&event.text(), now_ms()) {
@@ -316,6 +303,21 @@ impl Poller {
             // What the session says of itself is written by who heard it.
             Output::Left | Output::Close(_) => {}
         }
+        Ok(())
+    }
+
+    /// From here on it misses nothing, whoever answers its next poll: nothing behind its place, where it comes back.
+    async fn join(&mut self, session: &Session, turned: &mut Turn) -> Result<(), No> {
+        self.grant = self.grant_of(&session.who);
+        let topic = self.shared().topic(&self.project).map_err(|_| No::Store)?;
+        within(topic.started()).await.map_err(|_| No::Store)?;
+        let marks = self.shared().hub.broker().bookmarks();
+        let (reader, holder) = (who::reader(&session.who, &self.grant), session.sid.clone());
+        let taken = marks.take(self.project.clone(), reader, holder, keeping::KEPT_MS).await;
+        let at = taken.map_err(|_| No::Store)?.unwrap_or_else(|| topic.view().position());
+        turned.set.push(field("at", &at));
+        turned.set.push(field("who", &session.who));
+        turned.set.push(field("viewer", &self.grant.viewer()));
         Ok(())
     }
 
@@ -331,7 +333,7 @@ impl Poller {
     }
 
     async fn present(&self, ask: &Ask, lines: &mut Vec<String>) -> Result<(), No> {
-        let topic = self.shared.topic(&self.project).map_err(|_| No::Store)?;
+        let topic = self.shared().topic(&self.project).map_err(|_| No::Store)?;
         let snapshot = within(topic.shared_snapshot()).await.map_err(|_| No::Store)?;
         self.encoding.dialect.present(ask, &self.view(snapshot.position, snapshot.value()), lines);
         Ok(())
@@ -343,7 +345,7 @@ impl Poller {
         if command.session.is_none() {
             command.session = dialect.session_of(&command, self.grant.viewer());
         }
-        let asked = self.shared.desk.ask(&self.project, &self.grant, &self.caller, &command).await;
+        let asked = self.shared().desk.ask(&self.project, &self.grant, &self.caller, &command).await;
         asked.err().and_then(|refusal| dialect.refused(&command, refusal.code, &refusal.message))
     }
 }

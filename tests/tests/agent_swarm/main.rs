@@ -1,6 +1,9 @@
 //! Agent Swarm's dashboard, unchanged, over two gateways behind a balancer without stickiness, on a real Redis; and a runner
 //! that builds. `tests/browser/agent-swarm` has the dashboard.
 
+mod carries_on;
+mod refused;
+
 use std::path::PathBuf;
 use std::process::Command;
 
