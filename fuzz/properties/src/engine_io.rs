@@ -1,6 +1,7 @@
 //! Engine.IO and Socket.IO, as their clients speak them.
 
-use tidings_dialects::engine_io::packet::{Packet, Said};
+use serde_json::{Value, json};
+use tidings_dialects::engine_io::packet::{Event, Packet, Said};
 use tidings_dialects::engine_io::payload;
 use tidings_dialects::engine_io::session::{Output, Session, Transport};
 use tidings_dialects::pygent::{PyGent, Wrapping};
@@ -63,7 +64,37 @@ fn read_as_written(text: &str) {
     if said != Said::Binary {
         let written = said.text();
         let again = Said::parse(&written).unwrap_or_else(|error| panic!("{error}: {written}"));
-        // Numbers may be written otherwise than they were read, once.
-        assert_eq!(again.text(), written);
+        let (again, said) = (values(again), values(said));
+        assert!(alike(&again, &said), "{again} was {said}");
+    }
+}
+
+/// What a packet holds.
+fn values(said: Said) -> Value {
+    match said {
+        Said::Connect { namespace, auth } => json!([0, namespace, auth]),
+        Said::Disconnect { namespace } => json!([1, namespace]),
+        Said::Event(Event { namespace, id, name, arguments }) => json!([2, namespace, id, name, arguments]),
+        Said::Ack { namespace, id, arguments } => json!([3, namespace, id, arguments]),
+        Said::ConnectError { namespace, data } => json!([4, namespace, data]),
+        Said::Binary => Value::Null,
+    }
+}
+
+/// The same, but for the last digit of numbers with a fraction or beyond 64 bits: reading them is not exact.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let is_there = |(name, value): (&String, &Value)| other.get(name).is_some_and(|other| alike(value, other));
+            one.len() == other.len() && one.iter().all(is_there)
+        }
+        (Value::Number(one), Value::Number(other)) if one.is_f64() && other.is_f64() => {
+            let [one, other] = [one, other].map(|number| number.as_f64().unwrap_or_default());
+            (one - other).abs() <= 4.0 * f64::EPSILON * one.abs()
+        }
+        (one, other) => one == other,
     }
 }

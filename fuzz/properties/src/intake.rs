@@ -52,6 +52,11 @@ fn with<R>(beside: Beside<'_>, run: impl FnOnce(&mut Intake<'_>) -> R) -> R {
     })
 }
 
+/// The native events of a body, where it is taken.
+pub(crate) fn taken(body: &[u8]) -> Option<Vec<wire::Event>> {
+    with(Beside::default(), |intake| parse_body(body, intake)).ok()
+}
+
 /// Native events: a line is a body of one event; whatever is taken is JSON, no larger than what was sent, taken again as
 /// the same when it comes back, and folds to a state that a checkpoint holds whole.
 pub(crate) fn events(data: &[u8]) {

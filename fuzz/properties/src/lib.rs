@@ -9,9 +9,12 @@
 
 mod body;
 mod clients;
+mod commands;
 mod config;
 mod credentials;
+mod dialects;
 mod engine_io;
+mod hooks;
 mod input;
 mod intake;
 mod log;
@@ -57,18 +60,23 @@ fn merge_refusals(ids: Vec<Refusal>, producers: Vec<Refusal>) -> Vec<Refusal> {
 pub type Property = fn(&[u8]);
 
 /// All of them by name: the name of the fuzz target, and of the folder with its seeds.
-pub const PROPERTIES: [(&str, Property); 22] = [
+pub const PROPERTIES: [(&str, Property); 27] = [
     ("auth_declared", credentials::declared),
     ("auth_key_sets", credentials::key_sets),
     ("auth_keys", credentials::keys),
     ("auth_tokens", credentials::tokens),
     ("body_lines", body::lines),
     ("body_unpack", body::unpack),
+    ("claude_code_hooks", hooks::claude_code),
     ("client_addresses", clients::addresses),
     ("client_frames", requests::frame),
     ("client_queries", requests::query),
     ("cloud_events", intake::cloud_events),
+    ("command_events", commands::events),
     ("config", config::config),
+    ("dialect_events", dialects::events),
+    ("dialect_messages", dialects::messages),
+    ("dialect_requests", dialects::requests),
     ("engine_io", engine_io::said),
     ("events", intake::events),
     ("log_checkpoints", log::checkpoint),

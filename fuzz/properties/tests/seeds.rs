@@ -59,6 +59,8 @@ macro_rules! replayed {
 }
 
 replayed! {
-    auth_declared auth_key_sets auth_keys auth_tokens body_lines body_unpack client_addresses client_frames client_queries cloud_events config engine_io events log_checkpoints log_messages names
-    recordings sse store_replies ws_deflate ws_handshake ws_reader
+    auth_declared auth_key_sets auth_keys auth_tokens body_lines body_unpack claude_code_hooks client_addresses
+    client_frames client_queries cloud_events command_events config dialect_events dialect_messages dialect_requests
+    engine_io events log_checkpoints log_messages names recordings sse store_replies ws_deflate ws_handshake
+    ws_reader
 }
