@@ -160,8 +160,7 @@ class Reasoning:
         try:
             one.run()
         finally:
-            with cls.lock:
-                del cls.running[one.session]
+            one.leave()
 
     @classmethod
     def end(cls, command):
@@ -172,6 +171,12 @@ class Reasoning:
         if one is None:
             return command.fail("not_running", "No active reasoning session")
         command.complete(session=one.session)
+
+    def leave(self):
+        """Makes room for the next one: before the end is told, since who hears that may ask again at once."""
+        with self.lock:
+            if self.running.get(self.session) is self:
+                del self.running[self.session]
 
     def run(self):
         self.tell("session.started", everyone=True, title=self.problem, mode="reasoning", metadata={"mode": self.mode})
@@ -185,12 +190,15 @@ class Reasoning:
                 self.tell("reasoning.step", content=thoughts[-1], step_type="thought", mode=self.mode, **place)
             result = self.say([*self.messages(thoughts), {"role": "user", "content": ANSWER}])
         except Stopped:
+            self.leave()
             self.tell("reasoning.stopped", reason="user_requested")
             self.tell("session.cancelled", everyone=True, reason="user_requested")
             return self.command.complete(stopped=True)
         except FAULTS as error:
+            self.leave()
             self.tell("session.failed", everyone=True, error=str(error))
             return self.command.fail("model_error", str(error))
+        self.leave()
         measures = {"confidence": UNKNOWN, "processing_time": time.monotonic() - self.began}
         self.tell("reasoning.completed", result=result, total_steps=THOUGHTS, paths_explored=1, **measures)
         self.tell("session.completed", everyone=True, result=result)

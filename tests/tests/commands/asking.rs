@@ -32,7 +32,7 @@ async fn a_chat_goes_to_a_runner_and_its_answer_to_who_asked() {
 
     let (kind, data) = alice.answer("c-1").await;
     assert_eq!(kind, "command.completed");
-    assert_eq!(data, json!({"command_id": "c-1", "result": "hi", "by": "alice"}));
+    assert_eq!(data, json!({"command_id": "c-1", "type": "chat", "result": "hi", "by": "alice"}));
     let types: Vec<&str> = alice.events.iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(types, ["message.completed", "command.accepted", "message.delta", "command.completed"]);
     assert_eq!(alice.events[0]["data"]["text"], "hello");
