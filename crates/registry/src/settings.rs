@@ -122,6 +122,10 @@ impl Inner {
             tracing::warn!(%project, %error, "stored settings are malformed");
             StoreAway
         })?;
+        let left_out = stored.left_out();
+        if !left_out.is_empty() {
+            tracing::warn!(%project, ?left_out, "stored webhooks cannot be read: they are not called");
+        }
         let settings = match &self.declared {
             Some(file) => file.get().of(project).or(&stored),
             None => stored,

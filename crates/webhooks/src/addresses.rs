@@ -5,11 +5,12 @@
 //! later is of no use; addresses in URLs are judged as they stand ([`Addresses::check`]), however they are written, since the
 //! URL parser knows one form of each.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tidings_protocol::network::Networks;
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 /// Where clouds tell a machine its credentials: never called, whatever is allowed.
@@ -25,10 +26,21 @@ const METADATA: [IpAddr; 9] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
 ];
 
+/// Names that are looked up at once. Each holds a thread until the system gives up, which may be long behind the call's own
+/// limit, and other work needs such threads, too.
+const LOOKUPS_MAX: usize = 64;
+
 /// What is allowed beside public addresses. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Addresses {
     allowed: Arc<Networks>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for Addresses {
+    fn default() -> Addresses {
+        Addresses::new(Networks::default())
+    }
 }
 
 /// Why an address is not called.
@@ -53,7 +65,7 @@ enum Standing {
 impl Addresses {
     /// Public addresses, and those of these networks.
     pub fn new(allowed: Networks) -> Addresses {
-        Addresses { allowed: Arc::new(allowed) }
+        Addresses { allowed: Arc::new(allowed), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 
     /// Whether a URL may be called as far as it can be said without resolving a name. What it says of a name is that of the
@@ -130,8 +142,13 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let Resolver { addresses, encrypted } = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let called = addresses.of(encrypted, found);
+            let turn = addresses.lookups.clone().acquire_owned().await?;
+            let looking = tokio::task::spawn_blocking(move || {
+                // It goes on when the call has long been given up, and holds its thread as long.
+                let _turn = turn;
+                (name.as_str(), 0).to_socket_addrs()
+            });
+            let called = addresses.of(encrypted, looking.await??);
             if called.is_empty() { Err(NoneCalled.into()) } else { Ok(Box::new(called.into_iter()) as Addrs) }
         })
     }

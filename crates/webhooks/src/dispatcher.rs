@@ -13,8 +13,10 @@
 pub(crate) mod batch;
 pub(crate) mod courier;
 mod encoding;
+mod leases;
 pub(crate) mod metrics;
 mod opening;
+mod place;
 pub(crate) mod record;
 mod rounds;
 mod shards;
@@ -40,7 +42,7 @@ use crate::caller::{Caller, Delivered, Target};
 use crate::runner::Commands;
 
 pub use metrics::Metrics;
-pub use opening::open;
+pub use opening::{Opened, Opening};
 
 use rounds::Rounds;
 use turns::Turns;
@@ -72,7 +74,7 @@ pub struct Rhythm {
     pub events_max: usize,
     /// Bytes of a delivery, about: one event more may fit.
     pub bytes_max: usize,
-    /// How often leases are renewed and the index is read.
+    /// How often the index is read.
     pub round: Duration,
     /// How long a lease lasts that is not renewed.
     pub lease: Duration,

@@ -56,10 +56,6 @@ pub(crate) fn project_of(name: &str) -> Result<Project, Rejected> {
     name.parse().map_err(|error: ProjectError| Rejected::new(ErrorCode::InvalidProject, error.to_string()))
 }
 
-pub(crate) fn not_text() -> Rejected {
-    Rejected::new(ErrorCode::InvalidUtf8, "the path is not UTF-8")
-}
-
 /// A body of JSON.
 async fn json_of(body: Body) -> Result<Value, Rejected> {
     json(&bytes_of(body).await?)

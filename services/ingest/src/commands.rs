@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -30,7 +29,7 @@ use tidings_webhooks::runner::RUNNER;
 use tokio::time::Instant;
 
 use crate::Inner;
-use crate::admin::{answer, not_text, project_of};
+use crate::admin::{answer, project_of};
 use crate::answer::Rejected;
 use crate::describe::ProblemBody;
 use crate::runners;
@@ -175,12 +174,11 @@ impl From<Refusal> for Rejected {
 pub(crate) async fn take(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<String>, PathRejection>,
+    Path(project): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let answered = async {
-        let Path(project) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         let wish = Wish::of(query.as_deref(), stream::Form::of(&headers))?;
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;
@@ -297,7 +295,7 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
 pub(crate) async fn release(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path(path): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let answered = async {
@@ -329,7 +327,7 @@ pub(crate) async fn release(
 pub(crate) async fn extend(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path(path): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let answered = async {
@@ -350,12 +348,7 @@ async fn step(inner: &Inner, grant: &Grant, lease: &Lease, act: LeaseAct) -> Res
 }
 
 /// The lease that a request of this subject is about.
-fn leased(
-    path: Result<Path<(String, String)>, PathRejection>,
-    params: &Params,
-    subject: String,
-) -> Result<Lease, Rejected> {
-    let Path((project, id)) = path.map_err(|_| not_text())?;
+fn leased((project, id): (String, String), params: &Params, subject: String) -> Result<Lease, Rejected> {
     let project: Project = project_of(&project)?;
     if !runners::is_sound(&id, NAME_BYTES_MAX) {
         let detail = format!("expected 1 to {NAME_BYTES_MAX} bytes without control characters");

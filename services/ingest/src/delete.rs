@@ -4,7 +4,6 @@ mod belongings;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -74,10 +73,9 @@ pub(crate) struct Deleted {
 pub(crate) async fn project(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<String>, PathRejection>,
+    Path(project): Path<String>,
 ) -> Response {
     let answered = async {
-        let Path(project) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         let belongings = Belongings { inner: &inner, project: &project, grant: &grant };
         let gone = belongings.before().await?;
@@ -122,10 +120,9 @@ pub(crate) async fn project(
 )]
 pub(crate) async fn session(
     State(inner): State<Arc<Inner>>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path((project, session)): Path<(String, String)>,
 ) -> Response {
     let answered = async {
-        let Path((project, session)) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         check_session(&session)?;
         let position = inner.writers.delete_session(&project, &session, options(&inner)).await.map_err(rejected)?;
@@ -146,10 +143,6 @@ fn check_session(session: &str) -> Result<(), Rejected> {
         return Err(Problem::new(code, detail).with(fault).into());
     }
     Ok(())
-}
-
-fn not_text() -> Rejected {
-    Rejected::new(ErrorCode::InvalidUtf8, "the path is not UTF-8")
 }
 
 fn options(inner: &Inner) -> Options {

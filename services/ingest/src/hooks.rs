@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Began};
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
@@ -119,23 +118,20 @@ pub(crate) struct ClaudeCodeAnswer {
 pub(crate) async fn claude_code(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    project: Result<Path<String>, PathRejection>,
+    Path(project): Path<String>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
     let span = inner.traces.request("hook", publish::traceparent(request.headers()).as_deref());
     let within = span.as_ref().map_or_else(tracing::Span::none, |span| span.span().clone());
     let answered = async {
-        let Ok(Path(project)) = project else {
-            return Err(Rejected::new(ErrorCode::InvalidProject, "the project's name is not UTF-8"));
-        };
         let taken = taken(&inner, &project, query.as_deref(), &grant, request, span.as_ref()).await;
         let asked = taken.inspect_err(|_| {
             if let Ok(project) = project.parse() {
                 inner.tenants.on_refused(&project, 1);
             }
         })?;
-        let Some(asked) = asked else { return Ok(claude_code::no_opinion()) };
+        let Some(asked) = asked else { return Ok::<_, Rejected>(claude_code::no_opinion()) };
         Ok(inner.decision(&asked).await)
     };
     match answered.instrument(within).await {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, Uri, header};
@@ -109,16 +108,13 @@ const ENCODINGS: &str = "gzip, zstd";
 pub(crate) async fn publish(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    project: Result<Path<String>, PathRejection>,
+    Path(project): Path<String>,
     request: Request,
 ) -> Response {
     let protocol = protocol(request.headers());
     let span = inner.traces.request("publish", traceparent(request.headers()).as_deref());
     let within = span.as_ref().map_or_else(tracing::Span::none, |span| span.span().clone());
     let answered = async {
-        let Ok(Path(project)) = project else {
-            return Err(Rejected::new(ErrorCode::InvalidProject, "the project's name is not UTF-8"));
-        };
         taken(&inner, &project, grant, request, span.as_ref()).await.inspect_err(|_| {
             if let Ok(project) = project.parse() {
                 inner.tenants.on_refused(&project, 1);

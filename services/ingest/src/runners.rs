@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
@@ -26,7 +25,7 @@ use tidings_protocol::timestamp::rfc3339;
 use tokio::time::Instant;
 
 use crate::Inner;
-use crate::admin::{answer, call_failed, full, invalid, not_text, ok, project_of, shaped};
+use crate::admin::{answer, call_failed, full, invalid, ok, project_of, shaped};
 use crate::answer::Rejected;
 use crate::commands;
 use crate::describe::ProblemBody;
@@ -133,11 +132,10 @@ pub(crate) struct RunnerThere {
 pub(crate) async fn put(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path((project, runner)): Path<(String, String)>,
     body: Body,
 ) -> Response {
     let answered = async {
-        let Path((project, runner)) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         check_runner(&runner)?;
         let wish: RunnerWish = shaped(body).await?;
@@ -179,10 +177,9 @@ pub(crate) async fn put(
 pub(crate) async fn remove(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path((project, runner)): Path<(String, String)>,
 ) -> Response {
     let answered = async {
-        let Path((project, runner)) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         check_runner(&runner)?;
         let settings = inner.settings(&project).await.map_err(|away| Rejected::from(&away))?;

@@ -254,6 +254,10 @@ await closes(`${site.replace("http", "ws")}/ws/admin/agent-swarm/${project}`, 44
 await closes(socket(project, env.TIDINGS_STRANGER), 4403);
 await closes(socket("another", env.TIDINGS_VIEWER), 4403);
 await closes(socket("-", env.TIDINGS_VIEWER), 4403);
+await closes(socket("%ff", env.TIDINGS_VIEWER), 4403);
+// Where REST knows nothing there is nothing to watch either, but for a session of old.
+await refused(`${BASE}/projects/${project}:typo/status`, {}, 404, "Project not found");
+await closes(socket(`${project}:typo`, env.TIDINGS_VIEWER), 4404);
 await refused(`${BASE}/projects/${project}`, { token: null }, 401, "Not authenticated");
 await refused(`${BASE}/projects/${project}`, { token: "nonsense" }, 401, "Not authenticated");
 await refused(`${BASE}/projects/${project}`, { token: env.TIDINGS_STRANGER }, 403, "Not authorized to access this project");

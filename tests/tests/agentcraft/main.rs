@@ -2,6 +2,7 @@
 //! ids, projects and messages; the steps of docs/migrate/agentcraft.md.
 
 mod client;
+mod edges;
 mod front_end;
 mod migrate;
 mod refusals;

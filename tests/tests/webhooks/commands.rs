@@ -1,6 +1,7 @@
 //! Commands that are brought to a webhook: answered in its answer, or later; and told to who asked when it dies.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_tests::cluster::Cluster;
@@ -150,4 +151,58 @@ async fn another_ingest_brings_what_one_that_was_killed_had() {
     receiver.always(Does::Answers(200, done));
     assert_eq!(types(&told_of(&cluster, "c-1").await), ["command.completed"]);
     assert_eq!(receiver.calls().last().map(|call| call.body["command"]["id"].clone()), Some(json!("c-1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_long_fails_the_command() {
+    let cluster = calling().start().await;
+    let receiver = Receiver::start().await;
+    let long = json!({"events": [{"type": "command.completed"}], "more": "x".repeat(64 * 1024)}).to_string();
+    receiver.always(Does::Answers(200, long));
+    hook(cluster.ingests[0].address(), &receiver).await;
+    ask(&cluster, "c-1", 60_000).await;
+    let told = told_of(&cluster, "c-1").await;
+    assert_eq!((types(&told), &told[0]["data"]["code"]), (vec!["command.failed"], &json!("answer_cut")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_receiver_of_commands_holds_up_no_other_projects_events() {
+    let cluster = calling().set("TIDINGS_WEBHOOKS__AT_ONCE", 8).start().await;
+    let ingest = cluster.ingests[0].address();
+    let (slow, quick) = (Receiver::slow(Duration::from_secs(3)).await, Receiver::start().await);
+    let webhook = json!({"url": slow.url(), "capabilities": ["job"], "in_hand": 100, "secret": SECRET});
+    assert_eq!(set(ingest, &json!({"commands": {"webhook": webhook}})).await.status, 200);
+    let path = "/v1/projects/other/settings";
+    let webhook = json!({"webhooks": {"w": {"url": quick.url(), "secret": SECRET}}});
+    let request = http::client().patch(format!("http://{ingest}{path}")).body(webhook.to_string());
+    let answer = request.header("content-type", "application/merge-patch+json").send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    for number in 0..60 {
+        ask(&cluster, &format!("c-{number}"), 600_000).await;
+    }
+    // It is known to be slow by then.
+    let before = slow.until("slow calls", |calls| calls.len() >= 8).await.len();
+    let event = json!({"type": "job.note", "id": "e1", "data": {}});
+    let answer = http::post_json(ingest, "/v1/projects/other/events", &event).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    quick.until("the event", |calls| !calls.is_empty()).await;
+    // In one line with all others it would come behind most of them.
+    let meanwhile = slow.calls().len() - before;
+    assert!(meanwhile < 30, "{meanwhile} commands were brought first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_of_commands_that_is_gone_is_not_called_by_the_next_ingest() {
+    let mut cluster = calling().ingests(2).durable().start().await;
+    let receiver = Receiver::start().await;
+    receiver.always(Does::Answers(410, String::new()));
+    let addresses: Vec<SocketAddr> = cluster.ingests.iter().map(Service::address).collect();
+    hook(addresses[0], &receiver).await;
+    let busy = crate::who_delivers(&cluster.ingests).await;
+    ask(&cluster, "c-1", 100_000).await;
+    let gone = "tidings_webhooks_gone";
+    eventually(gone, async || (cluster.ingests[busy].metric(gone).await > 0.0).then_some(())).await;
+    cluster.ingests[busy].process.kill();
+    eventually(gone, async || (cluster.ingests[1 - busy].metric(gone).await > 0.0).then_some(())).await;
+    assert_eq!(receiver.calls().len(), 1);
 }

@@ -1,6 +1,7 @@
 //! Changes and their faults.
 
 mod hooks;
+mod unknown;
 
 use serde_json::{Value, json};
 

@@ -81,7 +81,6 @@ pub(super) fn readable(mut stored: Value) -> Value {
 /// What of a value is not in one that was read from it. `null` says nothing, and a list is all of it or nothing.
 fn beyond(stored: Value, known: &Value) -> Option<Value> {
     match (stored, known) {
-        (Value::Null, _) => None,
         (Value::Object(members), known) => {
             let more = members.into_iter().filter_map(|(name, value)| {
                 let more = match known.get(&name) {

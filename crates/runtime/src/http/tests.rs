@@ -72,7 +72,7 @@ async fn pages_of_this_machine_get_cors_headers() {
     assert!(answer.contains("vary: Origin\r\n") && answer.contains("access-control-expose-headers: "), "{answer}");
     let preflight = client.ask("OPTIONS /word", &format!("{origin}access-control-request-method: POST\r\n")).await;
     assert!(preflight.starts_with("HTTP/1.1 204 "), "{preflight}");
-    for name in ["Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"] {
+    for name in ["Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "traceparent"] {
         let line = preflight.lines().find(|line| line.starts_with("access-control-allow-headers")).expect("the line");
         assert!(line.contains(name), "{line}");
     }

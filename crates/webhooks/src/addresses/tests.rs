@@ -178,6 +178,25 @@ async fn a_name_that_leads_inside_resolves_to_nothing() {
     assert!(found.is_ok_and(|mut found| found.all(|address| address.ip().is_loopback())));
 }
 
+#[tokio::test]
+async fn names_are_looked_up_so_many_at_once() {
+    let addresses = allowing(&["127.0.0.0/8", "::1"]);
+    // Their servers do not answer.
+    let stalled = addresses.lookups.clone().try_acquire_many_owned(u32::try_from(LOOKUPS_MAX).expect("it fits"));
+    let stalled = stalled.expect("nobody else looks");
+    // By either way: they share the threads.
+    for encrypted in [true, false] {
+        let mut looking = addresses.resolver(encrypted).resolve("localhost".parse().expect("a name"));
+        assert!(futures_util::poll!(&mut looking).is_pending());
+        tokio::task::yield_now().await;
+        assert!(futures_util::poll!(&mut looking).is_pending());
+    }
+    let looking = addresses.resolver(false).resolve("localhost".parse().expect("a name"));
+    drop(stalled);
+    assert!(looking.await.is_ok());
+    assert_eq!(addresses.lookups.available_permits(), LOOKUPS_MAX);
+}
+
 proptest! {
     #[test]
     fn an_address_of_ipv4_stands_the_same_by_each_of_its_names(bits: u32) {

@@ -2,14 +2,13 @@
 //!
 //! Before a batch is sent its end is written down (*claimed*), so that whoever goes on behind a crash puts together the same
 //! one, under the same id. Behind one that was taken the place moves: at once where nothing follows, else with the next claim.
+//! What cannot be written is kept in mind, and nothing more is sent until it is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_broker::hooks::Swapped;
-use tidings_log::hub::TopicHandle;
 use tidings_protocol::position::Position;
 use tidings_protocol::project::Project;
 use tidings_protocol::settings::hooks::Webhook;
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{Batch, Reader};
 use super::encoding::appended_ms;
 use super::metrics::Kind;
+use super::place::{Kept, Own, Trouble};
 use super::record::{Record, hex};
 use super::turns::Turn;
 use super::{Shared, ms, unix_ms};
@@ -26,17 +26,18 @@ use crate::backoff;
 use crate::body::EventsBody;
 use crate::caller::{Delivered, Target};
 
-/// Pause before a store that did not answer is asked again, or another holder's place is looked at.
+/// Pause before another holder's place is looked at, or a store that did not answer is asked again; then it doubles while nothing
+/// can be written.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// So often it doubles.
+const DOUBLINGS_MAX: u32 = 4;
 
 /// Pause behind a look that found nothing for the webhook: busy logs are looked at in stretches.
 const NOTHING_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a place is written that moved without a delivery.
-const SAVE_EVERY: Duration = Duration::from_secs(30);
-
 /// A receiver that takes longer than this is slow: its webhook waits in the line of those who fail.
-const SLOW: Duration = Duration::from_secs(2);
+pub(crate) const SLOW: Duration = Duration::from_secs(2);
 
 /// How a webhook stands, for who counts them.
 #[derive(Debug, Default)]
@@ -59,45 +60,33 @@ pub(super) struct Courier {
     pub(super) stop: CancellationToken,
 }
 
-/// Why a courier begins anew with what the store has.
-#[derive(Debug)]
-enum Trouble {
-    /// The store does not answer, or has no room.
-    Away(String),
-    /// Somebody else moved the place.
-    Moved,
-    /// It was told to stop.
-    Stopped,
-}
-
-/// A place as it is in the store.
-#[derive(Debug)]
-struct Kept {
-    version: u64,
-    record: Record,
-    /// The record is ahead of what is written.
-    is_dirty: bool,
-    /// Events of one delivery. Fewer where the receiver refused one: it may be of one event alone, or its size.
-    events_max: usize,
-    saved_at: Instant,
-}
-
 impl Courier {
-    /// Works until `stop`, or until its receiver wants nothing more and `stop`.
+    /// Works until `stop`, or until the webhook is another one's.
     pub(super) async fn run(self) {
+        let (mut own, mut idle) = (Own::default(), 0_u32);
         loop {
-            match self.follow().await {
-                Err(Trouble::Stopped) | Ok(()) => return,
+            let before = own.version();
+            let mut is_away = false;
+            match self.follow(&mut own).await {
+                Err(Trouble::Stopped | Trouble::Replaced) | Ok(()) => break,
                 Err(Trouble::Moved) => {
+                    own.is_moved = true;
                     tracing::debug!(project = %self.project, webhook = self.name, "somebody else delivers for a webhook");
                 }
                 Err(Trouble::Away(why)) => {
+                    is_away = true;
                     tracing::debug!(project = %self.project, webhook = self.name, why, "a webhook waits for the store");
                 }
             }
-            if self.until_stopped(tokio::time::sleep(RETRY)).await.is_err() {
-                return;
+            // Something was written meanwhile: the store is there again.
+            idle = if is_away && own.version() == before { (idle + 1).min(DOUBLINGS_MAX) } else { 0 };
+            if self.until_stopped(tokio::time::sleep(RETRY * 2_u32.pow(idle))).await.is_err() {
+                break;
             }
+        }
+        // What was delivered would be delivered again.
+        if let Some(kept) = own.kept.as_mut().filter(|kept| kept.owed_by.is_some() && !own.is_moved) {
+            let _ = self.save(kept).await;
         }
     }
 
@@ -105,62 +94,26 @@ impl Courier {
         self.stop.run_until_cancelled(what).await.ok_or(Trouble::Stopped)
     }
 
-    async fn follow(&self) -> Result<(), Trouble> {
+    async fn follow(&self, own: &mut Own) -> Result<(), Trouble> {
         let full = |error: tidings_log::hub::TopicsFull| Trouble::Away(error.to_string());
         let topic = self.shared.hub.topic(&self.project).map_err(full)?;
         self.until_stopped(topic.started()).await?;
-        let mut kept = self.until_stopped(self.load(&topic)).await??;
+        self.until_stopped(self.place(own, &topic)).await??;
+        let kept = own.kept.as_mut().expect("it was brought up to date");
+        if kept.is_due() {
+            self.save(kept).await?;
+        }
         let target = Target::from(&*self.hook);
         self.stands(&kept.record);
         while !kept.record.gone {
             let wait = Duration::from_millis(kept.record.wait_ms(unix_ms(), &self.shared.rhythm));
             self.until_stopped(tokio::time::sleep(wait)).await?;
             let reader = Reader::new(topic.clone(), kept.record.at, self.hook.filter());
-            let stretch = self.stretch(&mut kept, reader, &target).await;
-            if let Err(Trouble::Stopped) = stretch {
-                // What was delivered would be delivered again.
-                return if kept.is_dirty { self.save(&mut kept).await } else { Ok(()) };
-            }
-            stretch?;
+            self.stretch(kept, reader, &target).await?;
         }
         drop(topic);
         self.stop.cancelled().await;
         Ok(())
-    }
-
-    /// Its place, made at the log's end if there is none.
-    async fn load(&self, topic: &TopicHandle) -> Result<Kept, Trouble> {
-        let places = self.shared.hooks.places(self.project.clone()).await;
-        let mut places = places.map_err(|error| Trouble::Away(error.to_string()))?;
-        let place = places.remove(&self.name);
-        let version = place.as_ref().map_or(0, |place| place.version);
-        let read = place.and_then(|place| Record::read(&place.record));
-        let is_new = read.is_none();
-        let record = read.unwrap_or_else(|| Record::new(topic.view().position(), self.made_of.clone()));
-        let mut kept = Kept {
-            version,
-            record,
-            is_dirty: false,
-            events_max: self.shared.rhythm.events_max,
-            saved_at: Instant::now(),
-        };
-        if kept.record.renew(&self.made_of) || is_new {
-            self.save(&mut kept).await?;
-        }
-        Ok(kept)
-    }
-
-    async fn save(&self, kept: &mut Kept) -> Result<(), Trouble> {
-        let (project, name) = (self.project.clone(), self.name.clone());
-        let swapped = self.shared.hooks.swap(project, name, kept.version, Some(kept.record.write())).await;
-        match swapped.map_err(|error| Trouble::Away(error.to_string()))? {
-            Swapped::Done(version) => {
-                (kept.version, kept.is_dirty, kept.saved_at) = (version, false, Instant::now());
-                Ok(())
-            }
-            Swapped::Moved => Err(Trouble::Moved),
-            Swapped::Full => Err(Trouble::Away("the project has as many places as it may".to_owned())),
-        }
     }
 
     /// Delivers until a delivery fails, the receiver wants nothing more, or it must stop.
@@ -169,17 +122,20 @@ impl Courier {
         loop {
             if reader.is_at_end() {
                 self.standing.oldest_ms.store(0, Ordering::Relaxed);
-                if kept.is_dirty {
+                if kept.is_due() {
                     self.save(kept).await?;
                 }
             }
-            self.until_stopped(reader.news()).await?;
+            if !self.until_stopped(has_news(&mut reader, kept.owed_by)).await? {
+                self.save(kept).await?;
+                continue;
+            }
             let turn = self.until_stopped(self.shared.turns.take(is_slow || kept.record.failures > 0)).await?;
             let until = kept.record.until;
             let batch = self.until_stopped(reader.gather(&self.shared.rhythm, kept.events_max, until)).await?;
             if batch.frames.is_empty() {
                 drop(turn);
-                self.passed(kept, reader.at()).await?;
+                self.passed(kept, reader.at(), batch.is_cut).await?;
                 is_slow = batch.is_cut;
                 self.until_stopped(tokio::time::sleep(if is_slow { RETRY } else { NOTHING_PAUSE })).await?;
                 continue;
@@ -192,16 +148,12 @@ impl Courier {
         }
     }
 
-    /// What was looked at up to `at` is not for the webhook.
-    async fn passed(&self, kept: &mut Kept, at: Position) -> Result<(), Trouble> {
-        if at == kept.record.at && kept.record.until.is_none() {
-            return Ok(());
+    /// What was looked at up to `at` is not for the webhook; what is behind it the store did not give, if it `is_cut`.
+    async fn passed(&self, kept: &mut Kept, at: Position, is_cut: bool) -> Result<(), Trouble> {
+        if kept.record.passed(at, is_cut) {
+            kept.owe_later();
         }
-        // A delivery that was under way is nothing by now: what it held was deleted, or the settings are others.
-        let was_claimed = kept.record.until.take().is_some();
-        kept.record.at = at;
-        kept.is_dirty |= was_claimed;
-        if kept.saved_at.elapsed() >= SAVE_EVERY { self.save(kept).await } else { Ok(()) }
+        if kept.is_due() { self.save(kept).await } else { Ok(()) }
     }
 
     /// Delivers one batch that ends at `to`. False: the receiver did not take it.
@@ -213,13 +165,14 @@ impl Courier {
         target: &Target,
         turn: Turn,
     ) -> Result<bool, Trouble> {
+        let events = batch.events;
+        let oldest_ms = batch.frames.iter().find_map(|frame| appended_ms(frame)).unwrap_or_else(unix_ms);
+        self.standing.oldest_ms.store(oldest_ms, Ordering::Relaxed);
         if kept.record.until != Some(to.n()) {
             kept.record.until = Some(to.n());
             self.save(kept).await?;
         }
-        let events = batch.events;
-        let oldest_ms = batch.frames.iter().find_map(|frame| appended_ms(frame)).unwrap_or_else(unix_ms);
-        self.standing.oldest_ms.store(oldest_ms, Ordering::Relaxed);
+        self.is_wanted().await?;
         let (id, body) = self.body(&batch, to);
         let began = Instant::now();
         let attempt = kept.record.failures.saturating_add(1);
@@ -229,15 +182,7 @@ impl Courier {
         match delivered {
             Delivered::Taken { .. } => {
                 self.shared.metrics.events.inc_by(events as u64);
-                if kept.record.failures > 0 {
-                    let (failures, since_ms) = (kept.record.failures, kept.record.since_ms);
-                    let failed_s = unix_ms().saturating_sub(since_ms) / 1_000;
-                    tracing::info!(project = %self.project, webhook = self.name, failures, failed_s, "a webhook's receiver takes again");
-                }
-                kept.record.taken(to);
-                kept.is_dirty = true;
-                kept.events_max = (kept.events_max * 2).min(self.shared.rhythm.events_max);
-                self.stands(&kept.record);
+                self.taken(kept, to);
                 return Ok(true);
             }
             Delivered::Gone => {
@@ -256,6 +201,18 @@ impl Courier {
         self.stands(&kept.record);
         self.save(kept).await?;
         Ok(false)
+    }
+
+    fn taken(&self, kept: &mut Kept, to: Position) {
+        let Record { failures, since_ms, .. } = kept.record;
+        if failures > 0 {
+            let failed_s = unix_ms().saturating_sub(since_ms) / 1_000;
+            tracing::info!(project = %self.project, webhook = self.name, failures, failed_s, "a webhook's receiver takes again");
+        }
+        kept.record.taken(to);
+        kept.owe();
+        kept.events_max = (kept.events_max * 2).min(self.shared.rhythm.events_max);
+        self.stands(&kept.record);
     }
 
     fn failed(&self, record: &mut Record, why: &str, retry_after: Option<Duration>) {
@@ -287,4 +244,13 @@ impl Courier {
             self.standing.oldest_ms.store(record.since_ms, Ordering::Relaxed);
         }
     }
+}
+
+/// Waits until the log goes on behind a reader. False: it is `by` then, and did not.
+async fn has_news(reader: &mut Reader, by: Option<Instant>) -> bool {
+    if let Some(by) = by {
+        return tokio::time::timeout_at(by, reader.news()).await.is_ok();
+    }
+    reader.news().await;
+    true
 }

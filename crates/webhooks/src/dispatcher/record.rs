@@ -72,6 +72,17 @@ impl Record {
         (self.at, self.until, self.failures, self.since_ms, self.next_ms) = (to, None, 0, 0, 0);
     }
 
+    /// Nothing up to `at` is for the webhook; what is behind it the store did not give, if it `is_cut`. Whether that says
+    /// anything new.
+    pub(crate) fn passed(&mut self, at: Position, is_cut: bool) -> bool {
+        let before = (self.at, self.until);
+        self.at = at;
+        // A delivery that was under way is nothing by now, what it held was deleted, or the settings are others; unless it
+        // lies in what was not given.
+        self.until = self.until.filter(|until| is_cut && at.n() < *until);
+        (self.at, self.until) != before
+    }
+
     /// A delivery failed, and this is how long to wait.
     pub(crate) fn failed(&mut self, now_ms: u64, wait_ms: u64) {
         if self.failures == 0 {
@@ -167,6 +178,19 @@ mod tests {
         let to = "9-9.k3f9a7c2m4xq".parse().expect("a position");
         record.taken(to);
         assert_eq!(record, Record { at: to, ..Record::new(Position::ZERO, "d".into()) });
+    }
+
+    #[test]
+    fn a_delivery_that_the_store_does_not_give_stays_the_same_one() {
+        let at = |n: u64| format!("9-{n}.k3f9a7c2m4xq").parse::<Position>().expect("a position");
+        let mut record = Record { until: Some(at(9).n()), ..Record::new(at(4), "d".into()) };
+        let claimed = record.until;
+        assert!(!record.passed(at(4), true), "nothing is known");
+        assert!(record.passed(at(6), true) && record.until == claimed && record.at == at(6));
+        assert!(record.passed(at(9), true) && record.until.is_none(), "nothing of it is left");
+        record.until = Some(at(12).n());
+        assert!(record.passed(at(9), false) && record.until.is_none(), "the log ends here");
+        assert!(!record.passed(at(9), false));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tidings_broker::hooks::{Entered, Hooks, Swapped};
@@ -15,10 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::courier::{Courier, Standing};
+use super::leases::Leases;
 use super::record::{digest_of, digest_of_commands};
 use super::shards::Shards;
 use super::{Shared, ms, unix_ms, walk};
-use crate::runner::Runner;
+use crate::runner::{PLACE as COMMANDS, Runner};
 
 /// Looks that a project is given after it was entered: the settings that bring a webhook are written behind that, and read
 /// with some delay.
@@ -27,28 +29,38 @@ const FRESH_LOOKS: u32 = 10;
 /// Projects whose settings are read at once.
 const LOOKS_AT_ONCE: usize = 32;
 
-/// The name of the webhook that commands are brought to: no other one's.
-const COMMANDS: &str = ":commands";
+/// How long the looks of one round take at most; the others are the next round's first.
+const LOOKS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Project and name of a webhook.
 type Key = (Project, String);
 
 /// What is known of a project.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     stamp: u64,
     /// Looks that are taken in the next rounds, whether or not it is time.
     fresh: u32,
+    /// When its settings were read last.
     looked_at: Option<Instant>,
+    /// When that was tried last.
+    tried_at: Option<Instant>,
     settings: Arc<Settings>,
     /// When places are looked for whose webhook is gone.
     tidied_at: Option<Instant>,
 }
 
 impl Known {
-    /// These are its settings now.
-    async fn looked_at(&mut self, shared: &Shared, entered: &Entered, read: Arc<Settings>) {
+    fn is_due(&self, now: Instant, every: Duration) -> bool {
+        self.fresh > 0 || self.looked_at.is_none_or(|at| now.duration_since(at) >= every)
+    }
+
+    /// What is known behind a look: reads the settings, and takes the project out of the index when there is nothing to do
+    /// for it any more. It may be dropped: the next look does the same.
+    async fn looked(mut self, shared: &Shared, entered: &Entered) -> Known {
         let (now, linger) = (Instant::now(), shared.rhythm.linger);
+        self.tried_at = Some(now);
+        let Ok(read) = shared.settings.numbers_of(&entered.project).await else { return self };
         self.looked_at = Some(now);
         self.fresh = self.fresh.saturating_sub(1);
         if self.settings.webhooks != read.webhooks {
@@ -66,6 +78,7 @@ impl Known {
             // Whoever was entered again stays; what failed is done in the next look.
             let _ = shared.hooks.leave(entered.clone()).await;
         }
+        self
     }
 
     /// The digest of the settings of a webhook, if it is wanted.
@@ -103,6 +116,7 @@ fn spawn(tasks: &mut JoinSet<Key>, work: impl Future<Output = ()> + Send + 'stat
 /// Looks after the webhooks of the shards that are ours.
 pub(super) struct Rounds {
     shared: Arc<Shared>,
+    leases: Arc<Leases>,
     shards: Shards,
     projects: HashMap<Project, Known>,
     couriers: HashMap<Key, AtWork>,
@@ -115,8 +129,9 @@ pub(super) struct Rounds {
 impl Rounds {
     pub(super) fn new(shared: Arc<Shared>) -> Rounds {
         Rounds {
+            leases: Arc::new(Leases::new(shared.broker.clone(), shared.rhythm.lease)),
             shared,
-            shards: Shards::new(),
+            shards: Shards::default(),
             projects: HashMap::new(),
             couriers: HashMap::new(),
             tasks: JoinSet::new(),
@@ -128,6 +143,9 @@ impl Rounds {
     /// Works until `stop`; then waits for the deliveries that are under way, and gives the leases back.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let walking = tokio::spawn(walk::run(self.shared.clone(), self.ours.subscribe(), stop.clone()));
+        stop.run_until_cancelled(self.leases.ask()).await.unwrap_or(());
+        let (leases, over) = (self.leases.clone(), CancellationToken::new());
+        let keeping = tokio::spawn(over.clone().run_until_cancelled_owned(async move { leases.keep().await }));
         let mut ticks = tokio::time::interval(self.shared.rhythm.round);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let working = async {
@@ -143,18 +161,21 @@ impl Rounds {
             courier.stop.cancel();
         }
         while self.tasks.join_next().await.is_some() {}
-        self.shards.give_back(&self.shared.broker).await;
+        over.cancel();
+        let _ = keeping.await;
+        self.leases.give_back().await;
         let _ = walking.await;
     }
 
+    /// Dropped before it is ready, at a stop, it leaves what it knew before.
     async fn round(&mut self) {
-        let rhythm = &self.shared.rhythm;
-        self.shards.round(&self.shared.broker, &self.shared.hooks, rhythm.lease).await;
-        self.ours.send_replace(self.shards.ours());
+        let ours = self.leases.ours();
+        self.shards.round(&self.shared.hooks, &ours).await;
+        self.ours.send_replace(ours);
         let entered: Vec<Entered> = self.shards.projects().cloned().collect();
         let there: HashSet<&Project> = entered.iter().map(|entered| &entered.project).collect();
         self.projects.retain(|project, _| there.contains(project));
-        self.look(&entered).await;
+        self.look(entered).await;
         for ((project, name), courier) in &self.couriers {
             let wanted = self.projects.get(project).and_then(|known| known.wants(name));
             // Another one begins when this one has ended.
@@ -166,11 +187,9 @@ impl Rounds {
         self.measure();
     }
 
-    /// Reads settings of projects where it is time, and takes a project out of the index when there is nothing to do for it
-    /// any more.
-    async fn look(&mut self, entered: &[Entered]) {
-        let Shared { rhythm, settings, .. } = &*self.shared;
-        let now = Instant::now();
+    /// Looks at projects where it is time: as many as answer within some time, those first that were not tried for longest.
+    async fn look(&mut self, entered: Vec<Entered>) {
+        let (shared, now) = (self.shared.clone(), Instant::now());
         let mut due = Vec::new();
         for entered in entered {
             let known = self.projects.entry(entered.project.clone()).or_default();
@@ -178,24 +197,37 @@ impl Rounds {
                 (known.stamp, known.fresh) = (entered.stamp, FRESH_LOOKS);
                 known.tidied_at = Some(now);
             }
-            if known.fresh > 0 || known.looked_at.is_none_or(|at| now.duration_since(at) >= rhythm.look) {
-                due.push(entered.clone());
+            if known.is_due(now, shared.rhythm.look) {
+                due.push((entered, known.clone()));
             }
         }
+        due.sort_by_key(|(_, known)| known.tried_at);
+        let begun = AtomicUsize::new(0);
         // Some may lie where the store does not answer: the others do not wait for these one by one.
-        let read = |entered: Entered| {
-            async move {
-                let read = settings.numbers_of(&entered.project).await;
-                (entered, read)
+        let mut looks = Vec::new();
+        for (at, (entered, known)) in due.iter().enumerate() {
+            let (looked, begun) = (known.clone().looked(&shared, entered), &begun);
+            let look = async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                (at, looked.await)
+            };
+            looks.push(look.boxed());
+        }
+        let mut looks = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
+        let mut found = Vec::new();
+        let until = now + LOOKS_WITHIN;
+        while let Ok(Some(looked)) = tokio::time::timeout_at(until, looks.next()).await {
+            found.push(looked);
+        }
+        drop(looks);
+        // Those that were begun in vain are not the first again.
+        for (entered, _) in &due[..begun.into_inner()] {
+            if let Some(known) = self.projects.get_mut(&entered.project) {
+                known.tried_at = Some(now);
             }
-            .boxed()
-        };
-        let reads: Vec<_> = due.into_iter().map(read).collect();
-        let read: Vec<_> = stream::iter(reads).buffer_unordered(LOOKS_AT_ONCE).collect().await;
-        for (entered, read) in read {
-            if let (Ok(read), Some(known)) = (read, self.projects.get_mut(&entered.project)) {
-                known.looked_at(&self.shared, &entered, read).await;
-            }
+        }
+        for (at, known) in found {
+            self.projects.insert(due[at].0.project.clone(), known);
         }
     }
 
@@ -252,6 +284,10 @@ impl Rounds {
         };
         if let Some(key) = self.keys.remove(&id) {
             self.couriers.remove(&key);
+            // It may know of settings that were not looked at yet.
+            if let Some(known) = self.projects.get_mut(&key.0) {
+                known.looked_at = None;
+            }
         }
     }
 

@@ -25,8 +25,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod troubles;
+
 use super::record::Record;
-use super::{Dispatcher, Metrics, Post, Rhythm, ms, open, unix_ms};
+use super::{Dispatcher, Metrics, Opened, Opening, Post, Rhythm, ms, unix_ms};
 use crate::caller::{Delivered, Target, Why};
 
 /// What takes longer than this, by a clock that runs only while there is nothing to do, does not come.
@@ -55,7 +57,12 @@ impl Call {
 enum Does {
     Answers(Delivered),
     Hangs,
+    /// Answers after a while ([`A_WHILE`]).
+    Slowly(Delivered),
 }
+
+/// What a slow receiver takes.
+const A_WHILE: Duration = Duration::from_millis(200);
 
 /// Receivers: each call is kept, and answered as was said, else taken.
 #[derive(Default)]
@@ -84,6 +91,10 @@ impl Post for Receivers {
             match does.unwrap_or(Does::Answers(taken())) {
                 Does::Answers(delivered) => delivered,
                 Does::Hangs => std::future::pending().await,
+                Does::Slowly(delivered) => {
+                    tokio::time::sleep(A_WHILE).await;
+                    delivered
+                }
             }
         })
     }
@@ -149,20 +160,25 @@ impl Rig {
     /// Changes the settings as the admin route does.
     async fn set(&mut self, settings: &Value) {
         let after = read(settings.to_string().as_bytes()).expect("good settings");
-        open(&self.store, &demo(), &self.settings, &after).await.expect("the store answers");
+        let opening = Opening::begin(&self.store, &demo()).await.expect("the store answers");
+        assert_eq!(opening.open(&self.settings, &after).await, Ok(Opened::Ready));
         let swapped = self.broker.swap_settings(demo(), self.version, after.stored().into()).await;
         self.version = swapped.expect("the store answers").expect("nobody else changes it");
         self.settings = after;
     }
 
-    fn start(&self) -> (JoinHandle<()>, CancellationToken, Metrics) {
+    fn dispatcher(&self) -> (Dispatcher, Metrics) {
         let settings = SettingsReader::new(Arc::new(self.broker.clone()), None, Ceilings::NONE).expect("no file");
         let metrics = Metrics::register(&Registry::new()).expect("a registry of its own");
         let rhythm = Rhythm { events_max: 4, ..Rhythm::default() };
         let dispatcher =
             Dispatcher::new(self.store.clone(), settings, self.receivers.clone(), rhythm, metrics.clone(), None);
-        let stop = CancellationToken::new();
-        (tokio::spawn(dispatcher.expect("counters of its own").run(stop.clone())), stop, metrics)
+        (dispatcher.expect("counters of its own"), metrics)
+    }
+
+    fn start(&self) -> (JoinHandle<()>, CancellationToken, Metrics) {
+        let ((dispatcher, metrics), stop) = (self.dispatcher(), CancellationToken::new());
+        (tokio::spawn(dispatcher.run(stop.clone())), stop, metrics)
     }
 
     /// Appends events of these types, each with a running number as id.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -17,7 +16,7 @@ use tidings_protocol::project::Project;
 use tidings_protocol::timestamp::{parse_rfc3339, rfc3339};
 
 use super::audit::told;
-use super::{Refusals, answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
+use super::{Refusals, answer, call_failed, full, invalid, ok, project_of, read_failed, shaped};
 use crate::Inner;
 use crate::answer::Rejected;
 use crate::describe::ProblemBody;
@@ -131,13 +130,8 @@ impl From<&KeyRecord> for KeyBody {
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn make(
-    State(inner): State<Arc<Inner>>,
-    path: Result<Path<String>, PathRejection>,
-    body: Body,
-) -> Response {
+pub(crate) async fn make(State(inner): State<Arc<Inner>>, Path(project): Path<String>, body: Body) -> Response {
     let answered = async {
-        let Path(project) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         let NewKey { key, record } = wished(&project, shaped(body).await?)?;
         add(&inner, &project, &record).await?;
@@ -224,9 +218,8 @@ async fn records(inner: &Inner, project: &Project) -> Result<Vec<KeyRecord>, Rej
         Refusals,
     ),
 )]
-pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<String>, PathRejection>) -> Response {
+pub(crate) async fn list(State(inner): State<Arc<Inner>>, Path(project): Path<String>) -> Response {
     let answered = async {
-        let Path(project) = path.map_err(|_| not_text())?;
         let records = records(&inner, &project_of(&project)?).await?;
         Ok(ok(StatusCode::OK, &KeyList { keys: records.iter().map(KeyBody::from).collect() }))
     };
@@ -254,12 +247,8 @@ pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<Stri
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn revoke(
-    State(inner): State<Arc<Inner>>,
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Response {
+pub(crate) async fn revoke(State(inner): State<Arc<Inner>>, Path((project, id)): Path<(String, String)>) -> Response {
     let answered = async {
-        let Path((project, id)) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         let none = || Rejected::new(ErrorCode::NotFound, "the project has no such key");
         let id: KeyId = id.parse().map_err(|_| none())?;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse as _;
 use axum::response::Response;
@@ -16,7 +15,7 @@ use tidings_protocol::grant::Scopes;
 use tidings_protocol::problem::FieldProblem;
 
 use super::audit::told;
-use super::{Refusals, answer, call_failed, full, invalid, not_text, ok, project_of, read_failed, shaped};
+use super::{Refusals, answer, call_failed, full, invalid, ok, project_of, read_failed, shaped};
 use crate::Inner;
 use crate::answer::Rejected;
 use crate::describe::ProblemBody;
@@ -61,9 +60,8 @@ pub(crate) struct MemberList {
         Refusals,
     ),
 )]
-pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<String>, PathRejection>) -> Response {
+pub(crate) async fn list(State(inner): State<Arc<Inner>>, Path(project): Path<String>) -> Response {
     let answered = async {
-        let Path(project) = path.map_err(|_| not_text())?;
         let kept = inner.registry.members(project_of(&project)?).await.map_err(|error| read_failed(&error))?;
         let members = kept.into_iter().map(|(user, scopes)| Member { user, scopes: scopes.into() }).collect();
         Ok(ok(StatusCode::OK, &MemberList { members }))
@@ -95,11 +93,10 @@ pub(crate) async fn list(State(inner): State<Arc<Inner>>, path: Result<Path<Stri
 )]
 pub(crate) async fn put(
     State(inner): State<Arc<Inner>>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path((project, user)): Path<(String, String)>,
     body: Body,
 ) -> Response {
     let answered = async {
-        let Path((project, user)) = path.map_err(|_| not_text())?;
         let (project, user) = (project_of(&project)?, user_of(user)?);
         let MemberWish { scopes } = shaped(body).await?;
         if scopes == Scopes::NONE {
@@ -135,12 +132,8 @@ pub(crate) async fn put(
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn remove(
-    State(inner): State<Arc<Inner>>,
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Response {
+pub(crate) async fn remove(State(inner): State<Arc<Inner>>, Path((project, user)): Path<(String, String)>) -> Response {
     let answered = async {
-        let Path((project, user)) = path.map_err(|_| not_text())?;
         let (project, user) = (project_of(&project)?, user_of(user)?);
         let removed = inner.registry.remove_member(project.clone(), user).await;
         if !removed.map_err(|error| call_failed(&error))? {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -15,10 +14,11 @@ use tidings_protocol::problem::{FieldProblem, Problem};
 use tidings_protocol::project::Project;
 use tidings_protocol::settings::{Change, SETTINGS_BYTES_MAX, Settings, brings_rules, read};
 use tidings_webhooks::addresses::Addresses;
+use tidings_webhooks::dispatcher::{Opened, Opening};
 use tokio::sync::Semaphore;
 
 use super::audit::told;
-use super::{Refusals, answer, call_failed, json_of, not_text, ok, project_of, read_failed};
+use super::{Refusals, answer, call_failed, json_of, ok, project_of, read_failed};
 use crate::Inner;
 use crate::answer::Rejected;
 use crate::describe::ProblemBody;
@@ -115,9 +115,8 @@ pub(crate) struct SettingsShape {
         Refusals,
     ),
 )]
-pub(crate) async fn show(State(inner): State<Arc<Inner>>, path: Result<Path<String>, PathRejection>) -> Response {
+pub(crate) async fn show(State(inner): State<Arc<Inner>>, Path(project): Path<String>) -> Response {
     let answered = async {
-        let Path(project) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         let (version, stored) = stored(&inner, &project).await?;
         Ok(ok(StatusCode::OK, &body(&inner, &project, version, &stored)))
@@ -147,13 +146,8 @@ pub(crate) async fn show(State(inner): State<Arc<Inner>>, path: Result<Path<Stri
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn set(
-    State(inner): State<Arc<Inner>>,
-    path: Result<Path<String>, PathRejection>,
-    body: Body,
-) -> Response {
+pub(crate) async fn set(State(inner): State<Arc<Inner>>, Path(project): Path<String>, body: Body) -> Response {
     let answered = async {
-        let Path(project) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         let (version, settings, fields) = changed(&inner, &project, json_of(body).await?).await?;
         let changed = ok(StatusCode::OK, &self::body(&inner, &project, version, &settings));
@@ -172,6 +166,7 @@ async fn changed(
     let change = inner.rules_turn.read(patch).await?;
     let fields = change.fields().clone();
     for _ in 0..TRIES_MAX {
+        let opening = Opening::begin(&inner.broker, project).await.map_err(|error| call_failed(&error))?;
         let (version, before) = stored(inner, project).await?;
         let after = change.of(&before).map_err(refused)?;
         let declared = inner.settings.declared(project).fields();
@@ -192,8 +187,10 @@ async fn changed(
             let fault = FieldProblem::new(ErrorCode::RequestTooLarge).limit(SETTINGS_BYTES_MAX, json.len());
             return Err(refused(vec![fault]));
         }
-        let opened = tidings_webhooks::dispatcher::open(&inner.broker, project, &before, &after).await;
-        opened.map_err(|error| call_failed(&error))?;
+        match opening.open(&before, &after).await.map_err(|error| call_failed(&error))? {
+            Opened::Ready => {}
+            Opened::Again => continue,
+        }
         let swapped = inner.registry.swap_settings(project.clone(), version, json.into()).await;
         if let Some(version) = swapped.map_err(|error| call_failed(&error))? {
             return Ok((version, after, fields));

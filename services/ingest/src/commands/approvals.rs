@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 use super::params::{self, Params};
 use super::{Refusals, WAIT_S_MAX, json};
 use crate::Inner;
-use crate::admin::{answer, not_text, project_of};
+use crate::admin::{answer, project_of};
 use crate::answer::Rejected;
 use crate::runners;
 
@@ -67,11 +66,10 @@ pub(crate) struct Approval {
 pub(crate) async fn show(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path((project, approval)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let answered = async {
-        let Path((project, approval)) = path.map_err(|_| not_text())?;
         let project = project_of(&project)?;
         let grant = permitted(&inner.rights, &grant, &project, [Scope::Work, Scope::Publish]).await?;
         if !runners::is_sound(&approval, NAME_BYTES_MAX) {

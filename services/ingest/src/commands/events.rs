@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
@@ -71,7 +70,7 @@ use crate::unpack::Encoding;
 pub(crate) async fn publish(
     State(inner): State<Arc<Inner>>,
     Extension(grant): Extension<Grant>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path(path): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,

@@ -14,6 +14,7 @@ use tidings_broker::{CallError, ReadError};
 use tidings_protocol::codes::ErrorCode;
 use tidings_protocol::grant::{Grant, Holder};
 use tidings_protocol::project::Project;
+use tidings_protocol::settings::read;
 
 use crate::Inner;
 use crate::answer::Rejected;
@@ -86,6 +87,12 @@ impl Belongings<'_> {
             let found = self.inner.registry.settings(self.project.clone()).await.map_err(unread)?;
             if found.value.is_empty() {
                 return Ok(false);
+            }
+            let has_none = read(&found.value)
+                .is_ok_and(|settings| settings.webhooks.is_empty() && settings.commands.webhook.is_none());
+            if !has_none && let Err(error) = self.inner.broker.hooks().enter(self.project.clone()).await {
+                // Whoever delivers looks at settings that were entered at once; else in a while.
+                tracing::debug!(project = %self.project, %error, "a deleted project was not entered");
             }
             let emptied = self.inner.registry.swap_settings(self.project.clone(), found.version, bytes::Bytes::new());
             if emptied.await.map_err(|error| undone(&error))?.is_some() {
