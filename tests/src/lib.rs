@@ -24,6 +24,7 @@ pub mod http;
 pub mod place;
 pub mod process;
 pub mod proxy;
+pub mod receiver;
 pub mod redis;
 pub mod redis_cluster;
 pub mod runner;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidings_tests::cluster::{Cluster, PROJECT};
 use tidings_tests::http;
+use tidings_tests::receiver::{Receiver, SECRET};
 use tidings_tests::viewer::{Kind, Plan};
 use tidings_tests::wait::HANG;
 use tokio::time::Instant;
@@ -69,6 +70,16 @@ async fn publish(cluster: &Cluster, stop: &AtomicBool) {
     }
 }
 
+/// Has the receiver told of one of the projects.
+async fn hook(cluster: &Cluster, receiver: &Receiver) {
+    let settings = json!({"webhooks": {"w": {"url": receiver.url(), "secret": SECRET}}});
+    let ingest = cluster.ingests[0].address();
+    let request = http::client().patch(format!("http://{ingest}/v1/projects/{PROJECT}-0/settings"));
+    let request = request.header("content-type", "application/merge-patch+json").body(settings.to_string());
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
+}
+
 /// Everything that must be answered with data.
 fn wanted() -> BTreeSet<String> {
     let mut wanted = queries();
@@ -92,8 +103,11 @@ async fn every_query_is_answered_with_data() {
         .redis_options(&["--maxmemory", "512mb"])
         // So small that those who come back find what they missed on pages.
         .set("TIDINGS_GATEWAY__RING_BYTES_MAX", 65_536)
+        .set("TIDINGS_WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8")
         .start()
         .await;
+    let receiver = Receiver::start().await;
+    hook(&cluster, &receiver).await;
     let prometheus = Prometheus::watching(&cluster).await;
     let mut viewers = cluster.viewers();
     for (seed, kind) in (0..).zip(Kind::ALL.into_iter().cycle().take(24)) {

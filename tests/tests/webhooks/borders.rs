@@ -3,8 +3,8 @@
 use serde_json::json;
 use tidings_tests::cluster::Cluster;
 
-use crate::receiver::Does;
 use crate::{PROJECT, Receiver, SECRET, calling, has_result, hook, ids, say, set, told};
+use tidings_tests::receiver::Does;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_inside_are_not_called_unless_they_are_allowed() {

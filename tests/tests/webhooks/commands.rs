@@ -9,8 +9,8 @@ use tidings_tests::http;
 use tidings_tests::service::Service;
 use tidings_tests::wait::{eventually, within};
 
-use crate::receiver::Does;
 use crate::{PROJECT, Receiver, SECRET, calling, set};
+use tidings_tests::receiver::Does;
 
 /// The runner that webhooks are.
 const RUNNER: &str = "tidings:webhook";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use tidings_tests::service::Service;
 
-use crate::receiver::Does;
 use crate::{Call, Receiver, calling, hook, ids, say, set, told, who_delivers};
+use tidings_tests::receiver::Does;
 
 /// What each call must be, and what all of them together: what is sent again is sent as it was.
 fn sound(calls: &[Call]) {

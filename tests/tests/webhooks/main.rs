@@ -3,17 +3,15 @@
 mod borders;
 mod commands;
 mod deliveries;
-mod receiver;
 
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tidings_tests::cluster::{Cluster, Plan};
 use tidings_tests::http::{self, Answer};
+use tidings_tests::receiver::{Call, Receiver, SECRET};
 use tidings_tests::service::Service;
 use tidings_tests::wait::eventually;
-
-use receiver::{Call, Receiver, SECRET};
 
 /// The project.
 const PROJECT: &str = "hive";

@@ -5,49 +5,53 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::tokens::now;
+use crate::wait::within;
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tidings_tests::tokens::now;
-use tidings_tests::wait::within;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What deliveries are signed with.
-pub(crate) const SECRET: &str = "a secret of the tests";
+pub const SECRET: &str = "a secret of the tests";
 
 /// How far a signature's time may lie from ours, in seconds.
 const AGE_MAX_S: i64 = 300;
 
 /// One call.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) path: String,
+pub struct Call {
+    /// Path and query.
+    pub path: String,
     headers: Vec<(String, String)>,
-    pub(crate) raw: Vec<u8>,
-    pub(crate) body: Value,
+    /// The body, byte for byte.
+    pub raw: Vec<u8>,
+    /// The body.
+    pub body: Value,
 }
 
 impl Call {
-    pub(crate) fn header(&self, name: &str) -> &str {
+    /// A header field; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map_or("", |(_, value)| value)
     }
 
     /// The delivery's id.
-    pub(crate) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         self.header("tidings-delivery")
     }
 
     /// Its events.
-    pub(crate) fn events(&self) -> &[Value] {
+    pub fn events(&self) -> &[Value] {
         self.body["events"].as_array().expect("a list")
     }
 
     /// Whether it is signed with the secret, now.
-    pub(crate) fn is_signed(&self) -> bool {
+    pub fn is_signed(&self) -> bool {
         let mut members = self.header("tidings-signature").split(',').filter_map(|member| member.split_once('='));
         let Some(("t", at)) = members.next() else { return false };
         let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
@@ -61,7 +65,7 @@ impl Call {
 
 /// What a receiver does with a call.
 #[derive(Debug, Clone)]
-pub(crate) enum Does {
+pub enum Does {
     /// Answers with this status and body.
     Answers(u16, String),
     /// Sends the caller elsewhere.
@@ -80,7 +84,7 @@ struct Shared {
 }
 
 /// A receiver. Dropped, it stops listening.
-pub(crate) struct Receiver {
+pub struct Receiver {
     shared: Arc<Shared>,
     address: SocketAddr,
     listening: JoinHandle<()>,
@@ -94,7 +98,7 @@ impl Drop for Receiver {
 
 impl Receiver {
     /// One that takes everything, each call after a pause.
-    pub(crate) async fn slow(pause: Duration) -> Receiver {
+    pub async fn slow(pause: Duration) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
@@ -114,35 +118,37 @@ impl Receiver {
     }
 
     /// One that takes everything at once.
-    pub(crate) async fn start() -> Receiver {
+    pub async fn start() -> Receiver {
         Receiver::slow(Duration::ZERO).await
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it is called.
+    pub fn url(&self) -> String {
         format!("http://{}/in?key=hidden", self.address)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// What it does with the next calls.
-    pub(crate) fn next(&self, does: impl IntoIterator<Item = Does>) {
+    pub fn next(&self, does: impl IntoIterator<Item = Does>) {
         self.shared.next.lock().extend(does);
     }
 
     /// What it does with all others.
-    pub(crate) fn always(&self, does: Does) {
+    pub fn always(&self, does: Does) {
         *self.shared.always.lock() = does;
     }
 
     /// All calls up to now.
-    pub(crate) fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<Call> {
         self.shared.calls.lock().clone()
     }
 
     /// Waits until what it was called with is enough.
-    pub(crate) async fn until(&self, what: &str, is_enough: impl Fn(&[Call]) -> bool) -> Vec<Call> {
+    pub async fn until(&self, what: &str, is_enough: impl Fn(&[Call]) -> bool) -> Vec<Call> {
         let mut count = self.shared.count.subscribe();
         within(what, async {
             loop {
