@@ -2,13 +2,13 @@
 //! in the store.
 //!
 //! Projects with webhooks lie in the shards of an index; whoever holds a shard's lease delivers for them, one task (a
-//! [courier](courier)) for each webhook. The lease only saves work: a place is written by who knows its version, so of two
+//! courier) for each webhook. The lease only saves work: a place is written by who knows its version, so of two
 //! couriers of one webhook one goes on, and what both delivered was delivered twice, under one id.
 //!
 //! Promises: every event that a webhook asks for reaches its receiver, in the log's order, at least once, or a gap says what does
 //! not; one delivery of a webhook is under way at a time; no receiver delays another one's webhook, but those that fail or
-//! are slow each other. It does not decide what is signed, where may be called and when to try again: that is the
-//! [`Caller`](crate::caller::Caller)'s and [`backoff`](crate::backoff)'s.
+//! are slow each other. It does not decide what is signed, where may be called and when to try again: that is
+//! for [`crate::caller`] and [`crate::backoff`].
 
 pub(crate) mod batch;
 pub(crate) mod courier;
