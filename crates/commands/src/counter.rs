@@ -155,8 +155,8 @@ impl Counter {
             let Some(place) = place.as_ref().filter(|_| !over) else {
                 return Ok(self.handed(project, &take, commands, in_hand).await);
             };
-            if is_full && !was_full {
-                // What left its hands before it stood in line for that was told to nobody.
+            if is_full != was_full {
+                // It stood in line for other things than it can do now: what came meanwhile was told to nobody, or to others.
                 continue;
             }
             place.woken(until.min(now + LOOK_EVERY), stop).await;

@@ -20,13 +20,18 @@ struct Crowd {
 }
 
 impl Crowd {
-    async fn wait(capability: impl Fn(usize) -> &'static str) -> Crowd {
+    /// Nobody yet.
+    fn new() -> Crowd {
         let store = Counted::new(tidings_broker::memory::MemoryBroker::with_clock(ManualClock::at(unix_ms())));
         let (owners, notes) = Owners::new(store.clone());
         drop(notes);
         let metrics = WorkMetrics::register(&Registry::new()).expect("a registry of its own");
         let counter = Counter::new(owners, metrics);
-        let mut crowd = Crowd { store, counter, waits: JoinSet::new(), stop: CancellationToken::new() };
+        Crowd { store, counter, waits: JoinSet::new(), stop: CancellationToken::new() }
+    }
+
+    async fn wait(capability: impl Fn(usize) -> &'static str) -> Crowd {
+        let mut crowd = Crowd::new();
         for number in 0..WAITING {
             crowd.comes(number, capability(number));
         }
@@ -114,8 +119,23 @@ async fn who_cannot_take_it_leaves_it_to_the_next() {
     }
     settle().await;
     assert_eq!((crowd.store.calls(), crowd.handed().len()), (6, 3), "those with room take them");
-    // What leaves its hands is its matter alone.
+    // What leaves its hands is its matter alone: it looks, finds room, and looks again once it stands in line for more.
     crowd.store.settle(name("p"), vec!["1".into()]).await.expect("memory answers");
     settle().await;
-    assert_eq!(crowd.store.calls(), 2);
+    assert_eq!(crowd.store.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_room_again_is_woken_for_what_comes_next() {
+    let mut crowd = Crowd::new();
+    for (before, id) in [("0", "1"), ("1", "2"), ("2", "3")] {
+        crowd.comes(0, "chat");
+        settle().await;
+        assert!(crowd.handed().is_empty(), "its hands are full, or nothing is there");
+        crowd.store.settle(name("p"), vec![before.to_owned()]).await.expect("memory answers");
+        settle().await;
+        crowd.put(id, "chat").await;
+        settle().await;
+        assert_eq!(crowd.handed(), [id]);
+    }
 }
