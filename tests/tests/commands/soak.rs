@@ -80,8 +80,11 @@ impl Caller {
 /// The final answers so far: where each command's stand.
 type Finals = HashMap<String, Vec<String>>;
 
-/// Reads everything, up to this event's id once there is one.
-async fn reads(mut caller: Caller, finals: watch::Sender<Finals>, last: watch::Receiver<Option<String>>) {
+/// The type of the event behind which there is nothing.
+const LAST: &str = "soak.over";
+
+/// Reads everything, up to the last event.
+async fn reads(mut caller: Caller, finals: watch::Sender<Finals>) {
     let mut after = "start".to_owned();
     loop {
         let page = caller.sure("GET", &format!("events?after={after}&limit=1000&wait=1"), None).await.json();
@@ -95,8 +98,7 @@ async fn reads(mut caller: Caller, finals: watch::Sender<Finals>, last: watch::R
                 finals.send_modify(|finals| finals.entry(id.to_owned()).or_default().push(position));
             }
         }
-        let last = last.borrow();
-        if events.iter().any(|event| event["id"].as_str() == last.as_deref()) {
+        if events.iter().any(|event| event["type"] == LAST) {
             return;
         }
     }
@@ -158,7 +160,6 @@ async fn whoever_is_killed_when_each_command_has_exactly_one_final_answer() {
     let mut cluster = plan.start().await;
     let (finals, heard) = watch::channel(Finals::new());
     let (asked, progress) = watch::channel(0);
-    let (last, until) = watch::channel(None);
     let over = CancellationToken::new();
 
     let mut runners = JoinSet::new();
@@ -172,7 +173,7 @@ async fn whoever_is_killed_when_each_command_has_exactly_one_final_answer() {
         askers.spawn(asks(asker, caller, heard.clone(), asked.clone()));
     }
     let reader = Caller::new("alice", "read command", &cluster.gateways, 1_000);
-    let reading = tokio::spawn(reads(reader, finals, until));
+    let reading = tokio::spawn(reads(reader, finals));
 
     // Kills are spread over what is asked.
     let kills = ROUNDS * 4;
@@ -194,9 +195,8 @@ async fn whoever_is_killed_when_each_command_has_exactly_one_final_answer() {
         done.expect("runners only forget");
     }
     // Nothing comes behind the last answer.
-    last.send(Some(say(cluster.ingests[0].address(), &json!({"type": "sentinel", "data": {}})).await))
-        .expect("it reads");
-    reading.await.expect("it read to the end");
+    say(cluster.ingests[0].address(), &json!({"type": LAST, "data": {}})).await;
+    within("the last event", reading).await.expect("it read to the end");
     let finals = heard.borrow();
     let twice: Vec<_> = finals.iter().filter(|(_, answers)| answers.len() != 1).collect();
     assert!(twice.is_empty(), "{twice:?}");

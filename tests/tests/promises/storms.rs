@@ -104,7 +104,11 @@ async fn assert_unharmed(cluster: &Cluster, viewers: Viewers, what: &str) {
     let records = viewers.reach(cluster.ledger.last_n()).await;
     Audit::of(&records, &cluster.ledger).assert_flawless(what);
     for record in &records {
-        assert!(record.breaks.is_empty(), "a healthy viewer was cut off: {:?}", record.breaks);
+        // A poll may need a new connection, which waits like every other newcomer.
+        let waits =
+            |why: &String| record.kind == Kind::LongPoll && why.starts_with("503: ") && why.contains("\"busy\"");
+        let cut: Vec<_> = record.breaks.iter().filter(|why| !waits(why)).collect();
+        assert!(cut.is_empty(), "a healthy viewer was cut off: {cut:?}");
     }
 }
 

@@ -37,17 +37,21 @@ async fn ask(cluster: &Cluster, id: &str, deadline_ms: u64) {
 
 /// All that is told of a command, up to its final answer.
 async fn told_of(cluster: &Cluster, id: &str) -> Vec<Value> {
+    told_until(cluster, id, &["command.completed", "command.failed"]).await
+}
+
+/// All that is told of a command, up to an event of one of these types.
+async fn told_until(cluster: &Cluster, id: &str, last: &[&str]) -> Vec<Value> {
     let gateway = cluster.gateways[0].address();
     let (mut after, mut told) = ("start".to_owned(), Vec::new());
-    within("a final answer", async {
+    within("a last event", async {
         loop {
             let path = format!("/v1/projects/{PROJECT}/events?after={after}&wait=5");
             let page = http::get(gateway, &path).await.expect("an answer").json();
             page["next"].as_str().expect("a position").clone_into(&mut after);
             let events = page["events"].as_array().expect("a list").iter();
             told.extend(events.filter(|event| event["data"]["command_id"] == id).cloned());
-            let is_final = |event: &Value| event["type"] == "command.completed" || event["type"] == "command.failed";
-            if told.iter().any(is_final) {
+            if told.iter().any(|event| event["type"].as_str().is_some_and(|kind| last.contains(&kind))) {
                 return told;
             }
         }
@@ -93,6 +97,8 @@ async fn a_command_is_answered_later_and_after_a_failure() {
     let calls = receiver.until("the command, and again", |calls| calls.len() == 2).await;
     assert_eq!((calls[0].id(), calls[1].id()), ("c-1/1", "c-1/1"));
     assert_eq!(calls[0].raw, calls[1].raw);
+    // What is final comes last: the receiver's word that it has the command is on its way.
+    told_until(&cluster, "c-1", &["command.accepted"]).await;
     let lease = &calls[1].body["command"]["lease"];
     let path = format!("/v1/projects/{PROJECT}/commands/c-1/events?runner={RUNNER}&lease={lease}");
     let answer = http::post_json(ingest, &path, &json!({"type": "command.completed"})).await.expect("an answer");
