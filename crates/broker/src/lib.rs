@@ -12,6 +12,8 @@ pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod fleet;
+#[cfg(any(test, feature = "contract"))]
+pub mod forward;
 pub mod hooks;
 pub mod inbox;
 pub mod index;

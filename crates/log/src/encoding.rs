@@ -1,4 +1,7 @@
-//! Encodings: how events become the bytes of one transport. Native ones and those of dialects live in the gateway.
+//! Encodings: how events become the bytes of one transport. Bare JSON is here; what frames it, and dialects, live in the
+//! gateway.
+
+mod json;
 
 use std::sync::Arc;
 
@@ -10,6 +13,8 @@ use tidings_protocol::project::Project;
 use tidings_protocol::wire;
 
 use crate::snapshot::Snapshot;
+
+pub use json::Json;
 
 /// Native encodings: each has its place beside every entry.
 pub(crate) const SLOTS: usize = 4;

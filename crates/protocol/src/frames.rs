@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compact::CompactItem;
 use crate::filter::Filter;
 use crate::gap::Gap;
 use crate::position::Position;
@@ -218,6 +219,16 @@ pub fn write_envelope(project: &Project, position: Position, json: &[u8], out: &
     }
     // Names of projects and positions need no escaping by their grammar; writing to a Vec cannot fail.
     let _ = write!(out, "\"project\":\"{project}\",\"position\":\"{position}\"}}");
+}
+
+/// Writes what is left of a compacted stretch: each event as an envelope, with commas between them.
+pub fn write_compacted(project: &Project, events: &[CompactItem<'_>], out: &mut Vec<u8>) {
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_envelope(project, event.position, &event.json, out);
+    }
 }
 
 /// Writes a gap, shaped like an event.

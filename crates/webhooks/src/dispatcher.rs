@@ -10,9 +10,9 @@
 //! are slow each other. It does not decide what is signed, where may be called and when to try again: that is
 //! for [`crate::caller`] and [`crate::backoff`].
 
+mod appended;
 pub(crate) mod batch;
 pub(crate) mod courier;
-mod encoding;
 mod leases;
 pub(crate) mod metrics;
 mod opening;

@@ -1,4 +1,5 @@
-//! The native encodings: the same JSON as a WebSocket frame (plain or compressed), as a server-sent event, and bare.
+//! The native encodings: the same JSON as a WebSocket frame (plain or compressed), and as a server-sent event. Bare, it is
+//! [`tidings_log::encoding::Json`].
 
 use std::cell::RefCell;
 
@@ -81,7 +82,7 @@ impl Encoding for WebSocket {
             json.extend_from_slice(b"{\"op\":\"events\",\"compacted\":true,");
             write_position(project, position, json);
             json.extend_from_slice(b",\"events\":[");
-            write_list(project, events, json);
+            frames::write_compacted(project, events, json);
             json.extend_from_slice(b"]}");
         });
     }
@@ -142,7 +143,7 @@ impl Encoding for Sse {
             data.extend_from_slice(b"{\"compacted\":true,");
             write_position(project, position, data);
             data.extend_from_slice(b",\"events\":[");
-            write_list(project, events, data);
+            frames::write_compacted(project, events, data);
             data.extend_from_slice(b"]}");
         });
     }
@@ -152,35 +153,6 @@ impl Encoding for Sse {
         out.extend_from_slice(position.to_string().as_bytes());
         out.extend_from_slice(b"\n\n");
     }
-}
-
-/// Bare JSON objects with a comma behind each, for arrays; a reader that follows snapshots or `at` does not use it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Json;
-
-impl Encoding for Json {
-    fn slot(&self) -> Slot {
-        Slot::Json
-    }
-
-    fn event(&self, project: &Project, position: Position, event: &wire::Event, marks: Marks<'_>, out: &mut Vec<u8>) {
-        frames::write_event(project, position, event, marks, out);
-        out.push(b',');
-    }
-
-    fn gap(&self, project: &Project, gap: &Gap, out: &mut Vec<u8>) {
-        frames::write_gap(project, gap, out);
-        out.push(b',');
-    }
-
-    fn snapshot(&self, _project: &Project, _snapshot: &Snapshot, _out: &mut Vec<u8>) {}
-
-    fn compacted(&self, project: &Project, _position: Position, events: &[CompactItem<'_>], out: &mut Vec<u8>) {
-        write_list(project, events, out);
-        out.push(b',');
-    }
-
-    fn at(&self, _project: &Project, _position: Position, _out: &mut Vec<u8>) {}
 }
 
 fn write_position(project: &Project, position: Position, json: &mut Vec<u8>) {
@@ -198,13 +170,4 @@ pub(crate) fn write_snapshot_members(project: &Project, snapshot: &Snapshot, jso
     }
     json.extend_from_slice(b",\"state\":");
     json.extend_from_slice(&snapshot.state);
-}
-
-fn write_list(project: &Project, events: &[CompactItem<'_>], json: &mut Vec<u8>) {
-    for (index, event) in events.iter().enumerate() {
-        if index > 0 {
-            json.push(b',');
-        }
-        frames::write_envelope(project, event.position, &event.json, json);
-    }
 }

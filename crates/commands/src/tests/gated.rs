@@ -5,13 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tidings_broker::clock::ManualClock;
-use tidings_broker::inbox::Inboxes;
 use tidings_broker::memory::MemoryBroker;
-use tidings_broker::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, Page, Probe, ReadError, Sink,
-    Span, StateAt, Subscription,
-};
-use tidings_protocol::head::Head;
+use tidings_broker::{Answer, AppendCall, CallError, Index, Log, Page, Probe, ReadError, Span};
 use tidings_protocol::project::Project;
 use tokio::sync::watch;
 
@@ -55,6 +50,8 @@ impl Gated {
 }
 
 impl Log for Gated {
+    tidings_broker::forward!(memory: heads, checkpoint, state, subscribe);
+
     fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
         async move {
             if call.batch.is_some() {
@@ -71,60 +68,12 @@ impl Log for Gated {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.memory.read(project, span, bytes_max)
     }
-
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
-        self.memory.heads(projects)
-    }
-
-    fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
-        self.memory.checkpoint(project, step)
-    }
-
-    fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
-        self.memory.state(project, fields)
-    }
-
-    fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>> {
-        self.memory.subscribe(project, sink)
-    }
 }
 
 impl Index for Gated {
-    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.enter(project)
-    }
-
-    fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
-        Index::projects(&self.memory, shard)
-    }
-
-    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
-        self.memory.lease(shard, owner, ttl_ms)
-    }
-
-    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.sweep(project, writers_ms, producers_ms)
-    }
-
-    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
-        self.memory.held_bytes(projects)
-    }
-
-    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.refuse(project, for_ms)
-    }
-
-    fn inboxes(&self) -> Arc<dyn Inboxes> {
-        Arc::new(self.memory.clone())
-    }
+    tidings_broker::forward!(memory: enter, projects, lease, sweep, held_bytes, refuse, handles);
 }
 
 impl Probe for Gated {
-    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.memory.probe()
-    }
-
-    fn connected(&self) -> watch::Receiver<bool> {
-        self.memory.connected()
-    }
+    tidings_broker::forward!(memory: probe, connected);
 }

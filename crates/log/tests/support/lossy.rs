@@ -8,11 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tidings_broker::memory::MemoryBroker;
-use tidings_broker::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, Page, Probe, ReadError, Sink,
-    Span, StateAt, Subscription,
-};
-use tidings_protocol::head::Head;
+use tidings_broker::{Fields, Index, Log, Page, Probe, ReadError, Sink, Span, StateAt, Subscription};
 use tidings_protocol::project::Project;
 use tokio::sync::watch;
 
@@ -62,9 +58,7 @@ impl Sink for LossySink {
 }
 
 impl Log for Lossy {
-    fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
-        self.inner.append(project, call)
-    }
+    tidings_broker::forward!(inner: append, heads, checkpoint);
 
     fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -73,14 +67,6 @@ impl Log for Lossy {
             return slowly.then(move |()| self.inner.read(project, span, bytes_max)).boxed();
         }
         self.inner.read(project, span, bytes_max)
-    }
-
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
-        self.inner.heads(projects)
-    }
-
-    fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
-        self.inner.checkpoint(project, step)
     }
 
     fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
@@ -109,37 +95,9 @@ impl Log for Lossy {
 }
 
 impl Index for Lossy {
-    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
-        self.inner.enter(project)
-    }
-
-    fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
-        self.inner.projects(shard)
-    }
-
-    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
-        self.inner.lease(shard, owner, ttl_ms)
-    }
-
-    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.inner.sweep(project, writers_ms, producers_ms)
-    }
-
-    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
-        self.inner.held_bytes(projects)
-    }
-
-    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.inner.refuse(project, for_ms)
-    }
+    tidings_broker::forward!(inner: enter, projects, lease, sweep, held_bytes, refuse);
 }
 
 impl Probe for Lossy {
-    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.inner.probe()
-    }
-
-    fn connected(&self) -> tokio::sync::watch::Receiver<bool> {
-        self.inner.connected()
-    }
+    tidings_broker::forward!(inner: probe, connected);
 }

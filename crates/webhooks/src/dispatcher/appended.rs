@@ -1,39 +1,4 @@
-//! Events as deliveries hold them: the same JSON as in an answer to a poll.
-
-use tidings_log::encoding::{Encoding, Slot};
-use tidings_log::snapshot::Snapshot;
-use tidings_protocol::compact::CompactItem;
-use tidings_protocol::frames::{self, Marks};
-use tidings_protocol::gap::Gap;
-use tidings_protocol::position::Position;
-use tidings_protocol::project::Project;
-use tidings_protocol::wire;
-
-/// One JSON object for each event or gap, with a comma behind it. Deliveries are never compacted, and follow no snapshots.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Json;
-
-impl Encoding for Json {
-    fn slot(&self) -> Slot {
-        Slot::Json
-    }
-
-    fn event(&self, project: &Project, position: Position, event: &wire::Event, marks: Marks<'_>, out: &mut Vec<u8>) {
-        frames::write_event(project, position, event, marks, out);
-        out.push(b',');
-    }
-
-    fn gap(&self, project: &Project, gap: &Gap, out: &mut Vec<u8>) {
-        frames::write_gap(project, gap, out);
-        out.push(b',');
-    }
-
-    fn snapshot(&self, _project: &Project, _snapshot: &Snapshot, _out: &mut Vec<u8>) {}
-
-    fn compacted(&self, _project: &Project, _position: Position, _events: &[CompactItem<'_>], _out: &mut Vec<u8>) {}
-
-    fn at(&self, _project: &Project, _position: Position, _out: &mut Vec<u8>) {}
-}
+//! When what a delivery brings was appended: read off its bytes, which are all that a courier holds.
 
 /// When the last event of a frame was appended, in milliseconds since the Unix epoch by the log's clock; none: it does not say.
 pub(crate) fn appended_ms(frame: &[u8]) -> Option<u64> {
@@ -46,6 +11,10 @@ pub(crate) fn appended_ms(frame: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use tidings_log::encoding::{Encoding as _, Json};
+    use tidings_protocol::frames::Marks;
+    use tidings_protocol::wire;
+
     use super::*;
 
     #[test]

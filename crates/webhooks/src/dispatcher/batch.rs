@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidings_log::encoding::Json;
 use tidings_log::hub::TopicHandle;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
@@ -15,7 +16,6 @@ use tidings_protocol::grant::{Grant, Holder};
 use tidings_protocol::position::Position;
 
 use super::Rhythm;
-use super::encoding::Json;
 
 /// How long a page of the log is waited for, while others may want the turn.
 const PULL_WAIT: Duration = Duration::from_secs(5);

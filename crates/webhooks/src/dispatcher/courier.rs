@@ -15,8 +15,8 @@ use tidings_protocol::settings::hooks::Webhook;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::appended::appended_ms;
 use super::batch::{Batch, Reader};
-use super::encoding::appended_ms;
 use super::metrics::Kind;
 use super::place::{Kept, Own, Trouble};
 use super::record::{Record, hex};

@@ -4,7 +4,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use tidings_broker::Span;
 use tidings_log::cursor::{Cursor, Relocated};
-use tidings_log::encoding::Encoding;
+use tidings_log::encoding::{Encoding, Json};
 use tidings_protocol::entry::Body;
 use tidings_protocol::frames::{After, Marks, SnapshotWish};
 use tidings_protocol::gap::Gap;
@@ -16,7 +16,6 @@ use tidings_runtime::http::problem::Refused;
 
 use super::params::{self, Read};
 use super::poll::answer;
-use crate::encodings::Json;
 use crate::shared::Shared;
 use crate::start;
 

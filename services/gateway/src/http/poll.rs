@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
+use tidings_log::encoding::Json;
 use tidings_log::viewer::{Pull, Viewer, Wants};
 use tidings_log::wake::Wake;
 use tidings_protocol::frames::{After, Lag, SnapshotWish};
@@ -16,7 +17,6 @@ use tidings_runtime::http::problem::Refused;
 
 use super::head;
 use super::params::{self, Read};
-use crate::encodings::Json;
 use crate::http::state::json;
 use crate::metrics::Transport;
 use crate::shared::Shared;

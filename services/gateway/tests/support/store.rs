@@ -6,12 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tidings_broker::memory::MemoryBroker;
-use tidings_broker::presence::Presences;
-use tidings_broker::quota::Quotas;
-use tidings_broker::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, Page, Probe, ReadError, Sink,
-    Span, StateAt, Subscription,
-};
+use tidings_broker::{Fields, Index, Log, Page, Probe, ReadError, Span, StateAt};
 use tidings_protocol::head::Head;
 use tidings_protocol::project::Project;
 use tokio::sync::watch;
@@ -76,9 +71,7 @@ async fn admitted(reads: &watch::Sender<Reads>) -> Result<(), ReadError> {
 }
 
 impl Log for Store {
-    fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
-        self.memory.append(project, call)
-    }
+    tidings_broker::forward!(memory: append, checkpoint, subscribe);
 
     fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         async move {
@@ -91,10 +84,6 @@ impl Log for Store {
     fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
         self.asked.heads.fetch_add(projects.len(), Ordering::SeqCst);
         self.memory.heads(projects)
-    }
-
-    fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
-        self.memory.checkpoint(project, step)
     }
 
     fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
@@ -111,69 +100,17 @@ impl Log for Store {
         }
         .boxed()
     }
-
-    fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>> {
-        self.memory.subscribe(project, sink)
-    }
 }
 
 impl Index for Store {
-    fn presences(&self) -> Arc<dyn Presences> {
-        self.memory.presences()
-    }
-
-    fn registry(&self) -> Arc<dyn tidings_broker::registry::Registry> {
-        self.memory.registry()
-    }
-
-    fn hooks(&self) -> Arc<dyn tidings_broker::hooks::Hooks> {
-        self.memory.hooks()
-    }
-
-    fn inboxes(&self) -> Arc<dyn tidings_broker::inbox::Inboxes> {
-        self.memory.inboxes()
-    }
-
-    fn bookmarks(&self) -> Arc<dyn tidings_broker::bookmark::Bookmarks> {
-        self.memory.bookmarks()
-    }
-
-    fn quotas(&self) -> Arc<dyn Quotas> {
-        self.memory.quotas()
-    }
-
-    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.enter(project)
-    }
+    tidings_broker::forward!(memory: enter, lease, sweep, held_bytes, refuse, handles);
 
     fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
         self.asked.shards.fetch_add(1, Ordering::SeqCst);
         self.memory.projects(shard)
     }
-
-    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
-        self.memory.lease(shard, owner, ttl_ms)
-    }
-
-    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.sweep(project, writers_ms, producers_ms)
-    }
-
-    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
-        self.memory.held_bytes(projects)
-    }
-
-    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.refuse(project, for_ms)
-    }
 }
 
 impl Probe for Store {
-    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.memory.probe()
-    }
-
-    fn connected(&self) -> watch::Receiver<bool> {
-        self.memory.connected()
-    }
+    tidings_broker::forward!(memory: probe, connected);
 }

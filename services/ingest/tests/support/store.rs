@@ -7,14 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tidings_broker::memory::MemoryBroker;
-use tidings_broker::presence::Presences;
-use tidings_broker::quota::Quotas;
-use tidings_broker::registry::Registry;
-use tidings_broker::{
-    Answer, AppendCall, CallError, CheckpointAnswer, CheckpointStep, Fields, Index, Log, NothingWhy, Page, Probe,
-    ReadError, Sink, Span, StateAt, Subscription, Wait,
-};
-use tidings_protocol::head::Head;
+use tidings_broker::{Answer, AppendCall, CallError, Index, Log, NothingWhy, Probe, Wait};
 use tidings_protocol::project::Project;
 use tokio::sync::{Notify, watch};
 
@@ -77,6 +70,8 @@ impl Store {
 }
 
 impl Log for Store {
+    tidings_broker::forward!(memory: read, heads, checkpoint, state, subscribe);
+
     fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
         async move {
             if call.batch.is_none() {
@@ -102,78 +97,14 @@ impl Log for Store {
         }
         .boxed()
     }
-
-    fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.memory.read(project, span, bytes_max)
-    }
-
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
-        self.memory.heads(projects)
-    }
-
-    fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
-        self.memory.checkpoint(project, step)
-    }
-
-    fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
-        self.memory.state(project, fields)
-    }
-
-    fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>> {
-        self.memory.subscribe(project, sink)
-    }
 }
 
 impl Index for Store {
-    fn registry(&self) -> Arc<dyn Registry> {
-        self.memory.registry()
-    }
-
-    fn presences(&self) -> Arc<dyn Presences> {
-        self.memory.presences()
-    }
-
-    fn hooks(&self) -> Arc<dyn tidings_broker::hooks::Hooks> {
-        self.memory.hooks()
-    }
-
-    fn inboxes(&self) -> Arc<dyn tidings_broker::inbox::Inboxes> {
-        self.memory.inboxes()
-    }
-
-    fn quotas(&self) -> Arc<dyn Quotas> {
-        self.memory.quotas()
-    }
-
-    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.enter(project)
-    }
-
-    fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
-        self.memory.projects(shard)
-    }
-
-    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
-        self.memory.lease(shard, owner, ttl_ms)
-    }
-
-    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.sweep(project, writers_ms, producers_ms)
-    }
-
-    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
-        self.memory.held_bytes(projects)
-    }
-
-    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.refuse(project, for_ms)
-    }
+    tidings_broker::forward!(memory: enter, projects, lease, sweep, held_bytes, refuse, handles);
 }
 
 impl Probe for Store {
-    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.memory.probe()
-    }
+    tidings_broker::forward!(memory: probe);
 
     fn connected(&self) -> watch::Receiver<bool> {
         self.connected.subscribe()

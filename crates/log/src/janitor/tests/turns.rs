@@ -5,11 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tidings_broker::{
-    CallError, CheckpointAnswer, Index, Log, MemoryUse, Page, Probe, ReadError, Sink, StateAt, Subscription,
-};
-use tidings_protocol::head::Head;
-use tokio::sync::watch;
+use tidings_broker::{CallError, CheckpointAnswer, Index, Log, Page, Probe, ReadError};
 
 use super::*;
 
@@ -29,16 +25,10 @@ impl Meddled {
 }
 
 impl Log for Meddled {
-    fn append(&self, project: Project, call: AppendCall) -> BoxFuture<'_, Result<Answer, CallError>> {
-        self.memory.append(project, call)
-    }
+    tidings_broker::forward!(memory: append, heads, state, subscribe);
 
     fn read(&self, project: Project, span: Span, bytes_max: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         async move { self.memory.read(project, span, bytes_max).await.map(self.on_page) }.boxed()
-    }
-
-    fn heads(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<Head, ReadError>>> {
-        self.memory.heads(projects)
     }
 
     fn checkpoint(&self, project: Project, step: CheckpointStep) -> BoxFuture<'_, Result<CheckpointAnswer, CallError>> {
@@ -48,54 +38,14 @@ impl Log for Meddled {
         }
         .boxed()
     }
-
-    fn state(&self, project: Project, fields: Fields) -> BoxFuture<'_, Result<StateAt, ReadError>> {
-        self.memory.state(project, fields)
-    }
-
-    fn subscribe(&self, project: Project, sink: Arc<dyn Sink>) -> BoxFuture<'_, Result<Subscription, ReadError>> {
-        self.memory.subscribe(project, sink)
-    }
 }
 
 impl Index for Meddled {
-    fn enter(&self, project: Project) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.enter(project)
-    }
-
-    fn projects(&self, shard: u16) -> BoxFuture<'_, Result<Vec<Project>, ReadError>> {
-        self.memory.projects(shard)
-    }
-
-    fn lease(&self, shard: u16, owner: String, ttl_ms: u64) -> BoxFuture<'_, Result<bool, CallError>> {
-        self.memory.lease(shard, owner, ttl_ms)
-    }
-
-    fn sweep(&self, project: Project, writers_ms: u64, producers_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.sweep(project, writers_ms, producers_ms)
-    }
-
-    fn held_bytes(&self, projects: Vec<Project>) -> BoxFuture<'_, Vec<Result<u64, ReadError>>> {
-        self.memory.held_bytes(projects)
-    }
-
-    fn refuse(&self, project: Project, for_ms: u64) -> BoxFuture<'_, Result<(), CallError>> {
-        self.memory.refuse(project, for_ms)
-    }
+    tidings_broker::forward!(memory: enter, projects, lease, sweep, held_bytes, refuse);
 }
 
 impl Probe for Meddled {
-    fn probe(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.memory.probe()
-    }
-
-    fn connected(&self) -> watch::Receiver<bool> {
-        self.memory.connected()
-    }
-
-    fn memory(&self) -> BoxFuture<'_, Result<MemoryUse, ReadError>> {
-        self.memory.memory()
-    }
+    tidings_broker::forward!(memory: probe, connected, memory);
 }
 
 /// A store on which the hot project of `rig` grows by more than a step folds, and time passes, with each of its steps;
