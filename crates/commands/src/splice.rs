@@ -41,11 +41,13 @@ pub fn fill(event: &str, told: &Told, runner: &str) -> Result<String, Fault> {
         }
     }
     let mut out = String::with_capacity(event.len() + more.len());
-    // A second `data` is left in, for the intake to refuse.
+    // What stands there twice is left in, for the intake to refuse.
     let mut replaced = false;
+    let is_once = |name: &str| members.0.iter().filter(|(own, _)| own == name).count() == 1;
+    let may_be_absent = ["session", "agent"].map(|name| (name, is_once(name)));
     for (name, value) in &members.0 {
-        let absent = value.get() == "null" && matches!(name.as_ref(), "session" | "agent");
-        if absent || (name == "data" && !std::mem::replace(&mut replaced, true)) {
+        let is_absent = value.get() == "null" && may_be_absent.contains(&(name.as_ref(), true));
+        if is_absent || (name == "data" && !std::mem::replace(&mut replaced, true)) {
             continue;
         }
         out.push(if out.is_empty() { '{' } else { ',' });
@@ -194,8 +196,9 @@ mod tests {
         assert_eq!(field(r#"{"type":"x","data":7}"#).as_deref(), Some("data"));
         assert_eq!(field(r#"{"type":"x","data":{"command_id":"c-2"}}"#).as_deref(), Some("data.command_id"));
         assert_eq!(field(r#"{"type":"command.completed","data":{"by":"eve"}}"#).as_deref(), Some("data.by"));
-        let twice = taken(r#"{"type":"x","data":{},"data":{}}"#).expect_err("refused");
-        assert_eq!(twice.code, ErrorCode::DuplicateField);
+        for twice in [r#"{"type":"x","data":{},"data":{}}"#, r#"{"type":"x","session":"t","agent":"b","agent":null}"#] {
+            assert_eq!(taken(twice).expect_err("refused").code, ErrorCode::DuplicateField, "{twice}");
+        }
     }
 
     #[test]
