@@ -15,6 +15,9 @@ use crate::input::Input;
 /// What is filled in, and may be longer than what was sent, in bytes.
 const FILLED_BYTES_MAX: usize = 512;
 
+/// What a byte of a name becomes at most: `\u007f`.
+const ESCAPED_BYTES: usize = 6;
+
 /// A command that is understood is understood again, and its refusal names one field at most. An event of a command is the
 /// event that was posted, with the command's id, its session where it names none, and for final answers who asked, whatever it
 /// says itself; a decision says who made it, in its note as well.
@@ -38,7 +41,8 @@ pub(crate) fn events(data: &[u8]) {
         return;
     }
     let Ok(filled) = splice::fill(text, &told, "r") else { return };
-    assert!(filled.len() <= text.len() + FILLED_BYTES_MAX);
+    // Names are written anew, with their control characters escaped; the intake knows none of those.
+    assert!(filled.len() <= text.len() * ESCAPED_BYTES + FILLED_BYTES_MAX);
     let Some(mut events) = crate::intake::taken(filled.as_bytes()) else { return };
     let [event] = &events[..] else { panic!("one event is one event") };
     posted(text, event, &told);
