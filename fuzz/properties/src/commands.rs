@@ -43,7 +43,8 @@ pub(crate) fn events(data: &[u8]) {
     let Ok(filled) = splice::fill(text, &told, "r") else { return };
     // Names are written anew, with their control characters escaped; the intake knows none of those.
     assert!(filled.len() <= text.len() * ESCAPED_BYTES + FILLED_BYTES_MAX);
-    let Some(mut events) = crate::intake::taken(filled.as_bytes()) else { return };
+    // Each is one of a list, so that a list is none.
+    let Some(mut events) = crate::intake::taken(format!("[{filled}]").as_bytes()) else { return };
     let [event] = &events[..] else { panic!("one event is one event") };
     posted(text, event, &told);
     for event in &mut events {
