@@ -169,10 +169,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut stream = BufReader::new(stream);
     while let Some(call) = read(&mut stream).await {
         tokio::time::sleep(shared.pause).await;
-        let does = {
-            shared.calls.lock().push(call);
-            shared.next.lock().pop_front().unwrap_or_else(|| shared.always.lock().clone())
-        };
+        // Before the call can be seen: what a test says behind it is for the next ones.
+        let does = shared.next.lock().pop_front().unwrap_or_else(|| shared.always.lock().clone());
+        shared.calls.lock().push(call);
         shared.count.send_modify(|count| *count += 1);
         let answer = match does {
             Does::Answers(status, body) => {

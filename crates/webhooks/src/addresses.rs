@@ -92,11 +92,6 @@ impl Addresses {
         }
     }
 
-    /// Whether the address is called.
-    pub fn is_called(&self, address: IpAddr) -> bool {
-        self.standing(address) != Standing::Forbidden
-    }
-
     fn standing(&self, address: IpAddr) -> Standing {
         let meant = meant(address);
         if METADATA.contains(&meant) || METADATA.contains(&address) {

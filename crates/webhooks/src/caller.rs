@@ -211,11 +211,6 @@ impl Caller {
         Ok(Caller { addresses, encrypted, plain, timeout })
     }
 
-    /// Which addresses it calls.
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
     /// Makes one call. `id` is the delivery's, the same for every attempt, of visible ASCII (else
     /// `?` stands in a character's place); `attempt` counts from 1. Signed with the time of the call.
     ///

@@ -3,7 +3,8 @@
 //! It is there for the capabilities that its settings name, under the name [`RUNNER`], for as long as its receiver takes what
 //! it is brought: it takes commands under leases as any runner does, and calls the receiver with each. A 2xx accepts the command,
 //! and the answer's `events` are its events; what comes later the receiver posts itself. What it does not take is
-//! tried again for as long as the lease lasts, and then given back for other runners.
+//! tried again for as long as the lease lasts, and then given back for other runners. What it answered is told again while the
+//! store does not take it.
 //!
 //! Promises: no call is under way for a command whose lease is over; one project's commands have [`CALLS_MAX`] turns at a time
 //! at most, and those of a receiver that fails or is slow wait in the line of such; a receiver that answered 410 is not called
@@ -55,11 +56,12 @@ pub const CALLS_MAX: u32 = 8;
 
 /// Where the events of an answer go.
 pub trait Answers: Send + Sync + 'static {
-    /// Takes events for the command of this lease, each as its JSON, as if its runner had posted them.
+    /// Takes events for the command of this lease, each as its JSON, as if its runner had posted them. The same ones again are
+    /// known, and not taken twice.
     ///
     /// # Errors
     /// Why not, for people.
-    fn take<'a>(&'a self, lease: &'a Lease, events: Vec<String>) -> BoxFuture<'a, Result<(), NotTaken>>;
+    fn take<'a>(&'a self, lease: &'a Lease, events: &'a [String]) -> BoxFuture<'a, Result<(), NotTaken>>;
 }
 
 /// Why events of an answer were not taken.
@@ -68,7 +70,10 @@ pub enum NotTaken {
     /// They are not valid: they would not be taken the next time either.
     #[error("{0}")]
     Invalid(String),
-    /// Not now, or not any more.
+    /// Not now: the same ones may be taken later.
+    #[error("{0}")]
+    Later(String),
+    /// Not any more.
     #[error("{0}")]
     Other(String),
 }

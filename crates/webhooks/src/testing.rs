@@ -39,22 +39,30 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Answers with these bytes and closes; nothing at all: never answers.
+    /// Answers with these bytes and closes.
     pub(crate) async fn answering(answer: impl Into<Vec<u8>>) -> Receiver {
-        let answer = answer.into();
+        Receiver::saying(answer.into(), true).await
+    }
+
+    /// Says this much, and nothing more.
+    pub(crate) async fn stalling(said: impl Into<Vec<u8>>) -> Receiver {
+        Receiver::saying(said.into(), false).await
+    }
+
+    async fn saying(answer: Vec<u8>, closes: bool) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (told, calls) = mpsc::channel(CALLS_MAX);
         tokio::spawn(async move {
-            let mut silent = Vec::new();
+            let mut open = Vec::new();
             while let Ok((mut socket, _)) = listener.accept().await {
                 let Some(call) = read(&mut socket).await else { continue };
                 let _ = told.try_send(call);
-                if answer.is_empty() {
-                    silent.push(socket);
-                } else {
-                    let _ = socket.write_all(&answer).await;
+                let _ = socket.write_all(&answer).await;
+                if closes {
                     let _ = socket.shutdown().await;
+                } else {
+                    open.push(socket);
                 }
             }
         });

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tidings_log::encoding::{Encoding as _, Json};
+use tidings_protocol::frames::Marks;
 use tidings_protocol::network::Networks;
 use tidings_protocol::settings::hooks::Secret;
-use tidings_webhooks::body::{self, EventsBody};
+use tidings_webhooks::body;
 use tidings_webhooks::caller::{Caller, Delivered, Settings, Target, Why};
 use tidings_webhooks::signature::{AGE_MAX, HEADER, sign};
 
@@ -93,12 +95,13 @@ async fn the_example_takes_what_is_sent_in_earnest() {
     let mut receiver = Receiver::start();
     let (caller, target) = (caller(), receiver.target(SECRET));
     let project = "demo".parse().expect("a name");
-    let mut events = EventsBody::new("deploys", &project);
     let stored = r#"{"type":"error","id":"e-1","data":{"message":"x"}}"#;
     let event = tidings_protocol::wire::Event { json: stored.into(), ..Default::default() };
     let position = "5-0.k3f9a7c2m4xq".parse().expect("a position");
-    events.event(position, &event);
-    assert!(matches!(caller.deliver(&target, "e-1", 1, events.finish(position)).await, Delivered::Taken { .. }));
+    let mut frame = Vec::new();
+    Json.event(&project, position, &event, Marks::default(), &mut frame);
+    let events = body::events("deploys", &project, &[frame.into()], position);
+    assert!(matches!(caller.deliver(&target, "e-1", 1, events).await, Delivered::Taken { .. }));
     let line = receiver.line();
     assert!(line.starts_with(r#"{"type": "error", "id": "e-1""#), "{line}");
     assert!(line.ends_with(r#""position": "5-0.k3f9a7c2m4xq"}"#), "{line}");

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::StatusCode;
 use prometheus::Registry;
 use tidings_commands::counter::Lease;
 use tidings_protocol::codes::ErrorCode;
@@ -49,12 +48,14 @@ pub(crate) fn begin(inner: &Arc<Inner>, config: &WebhooksConfig, registry: &Regi
 struct Answered(Arc<Inner>);
 
 impl Answers for Answered {
-    fn take<'a>(&'a self, lease: &'a Lease, events: Vec<String>) -> BoxFuture<'a, Result<(), NotTaken>> {
+    fn take<'a>(&'a self, lease: &'a Lease, events: &'a [String]) -> BoxFuture<'a, Result<(), NotTaken>> {
         async move {
             let projects = ProjectPattern::Exact(lease.project.clone());
             let right = Right { projects, scopes: Scope::Work.into() };
             let grant = Grant::new(RUNNER, Holder::Anyone, vec![right]);
-            let taken = events::taken(&self.0, &grant, lease, &events, false).await;
+            // Told again, they are the same events, also where it is not known what became of them.
+            let key = format!("{RUNNER} {}/{}", lease.id, lease.lease);
+            let taken = events::taken(&self.0, &grant, lease, events, (false, Some(&key))).await;
             taken.map(drop).map_err(|rejected| not_taken(&rejected))
         }
         .boxed()
@@ -64,11 +65,9 @@ impl Answers for Answered {
 fn not_taken(rejected: &Rejected) -> NotTaken {
     let code = rejected.code().unwrap_or(ErrorCode::Internal);
     let told = format!("its events were not taken: {}", code.as_str());
-    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    match status {
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-            NotTaken::Invalid(told)
-        }
+    match code.http_status() {
+        _ if code.is_retryable() => NotTaken::Later(told),
+        400 | 413 | 422 => NotTaken::Invalid(told),
         _ => NotTaken::Other(told),
     }
 }

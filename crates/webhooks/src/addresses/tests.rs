@@ -9,7 +9,12 @@ fn allowing(networks: &[&str]) -> Addresses {
 }
 
 fn is_called(addresses: &Addresses, address: &str) -> bool {
-    addresses.is_called(address.parse().expect("an address"))
+    stands(addresses, address.parse().expect("an address"))
+}
+
+/// Whether it is called by https at least.
+fn stands(addresses: &Addresses, address: IpAddr) -> bool {
+    addresses.standing(address) != Standing::Forbidden
 }
 
 /// The first and the last address of what is never called, and what lies beside it.
@@ -204,13 +209,13 @@ proptest! {
         let [a, b, c, d] = four.octets();
         let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         let addresses = Addresses::default();
-        let called = addresses.is_called(four.into());
+        let called = stands(&addresses, four.into());
         for six in [
             four.to_ipv6_mapped(),
             Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
             Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
         ] {
-            prop_assert_eq!(addresses.is_called(six.into()), called, "{}", six);
+            prop_assert_eq!(stands(&addresses, six.into()), called, "{}", six);
         }
     }
 
@@ -220,8 +225,8 @@ proptest! {
         let addresses = Addresses::default();
         let local = four.is_private() || four.is_loopback() || four.is_link_local() || four.is_multicast()
             || four.is_documentation() || four.is_broadcast() || four.is_unspecified();
-        prop_assert!(!(local && addresses.is_called(four.into())), "{four}");
+        prop_assert!(!(local && stands(&addresses, four.into())), "{four}");
         let local = six.is_loopback() || six.is_multicast() || six.is_unique_local() || six.is_unicast_link_local();
-        prop_assert!(!(local && addresses.is_called(six.into())), "{six}");
+        prop_assert!(!(local && stands(&addresses, six.into())), "{six}");
     }
 }

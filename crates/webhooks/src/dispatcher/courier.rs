@@ -23,7 +23,7 @@ use super::record::{Record, hex};
 use super::turns::Turn;
 use super::{Shared, ms, unix_ms};
 use crate::backoff;
-use crate::body::EventsBody;
+use crate::body;
 use crate::caller::{Delivered, Target};
 
 /// Pause before another holder's place is looked at, or a store that did not answer is asked again; then it doubles while nothing
@@ -228,9 +228,7 @@ impl Courier {
 
     /// The id and the body of a delivery: what is the same has the same id.
     fn body(&self, batch: &Batch, to: Position) -> (String, Bytes) {
-        let mut body = EventsBody::new(&self.name, &self.project);
-        body.told(&batch.frames.concat(), batch.events);
-        let body = body.finish(to);
+        let body = body::events(&self.name, &self.project, &batch.frames, to);
         let id = hex([self.project.as_str().as_bytes(), self.name.as_bytes(), &body]);
         (id, body)
     }

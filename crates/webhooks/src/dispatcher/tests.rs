@@ -200,6 +200,11 @@ impl Rig {
     }
 }
 
+/// Waits until a dispatcher that was told to stop has ended.
+async fn ended(task: JoinHandle<()>) {
+    tokio::time::timeout(HANG, task).await.expect("it ends in time").expect("it ends");
+}
+
 fn told(calls: &[Call]) -> Vec<Vec<String>> {
     calls.iter().map(Call::told).collect()
 }
@@ -261,7 +266,7 @@ async fn whoever_goes_on_delivers_the_same_and_one_that_stops_ends_what_is_under
     assert_eq!(told(&calls), [["e1"], ["e1"], ["e2"]]);
     assert_eq!(calls[0].id, calls[1].id);
     stop.cancel();
-    second.await.expect("it ends");
+    ended(second).await;
     assert_eq!(rig.record("w").await.until, None);
     rig.say(&["log"]).await;
     rig.clock.set(rig.clock.now_ms() + 1);
@@ -313,7 +318,7 @@ async fn what_is_not_delivered_is_told_as_a_gap() {
     let (first, stop, _) = rig.start();
     rig.receivers.calls(1).await;
     stop.cancel();
-    first.await.expect("it ends");
+    ended(first).await;
     rig.clock.set(rig.clock.now_ms() + 1);
     rig.writers.delete_project(&demo(), Options::new()).await.expect("it is deleted");
     rig.say(&["log"]).await;
@@ -341,7 +346,7 @@ async fn one_that_hangs_delays_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_index_lost_is_found_again_and_what_is_over_leaves_it() {
+async fn what_the_index_lost_is_found_again_and_what_is_over_stays_for_a_while() {
     let mut rig = Rig::new();
     rig.set(&webhooks(&[("w", "w.example", &[])])).await;
     rig.say(&["log"]).await;
@@ -361,6 +366,26 @@ async fn what_the_index_lost_is_found_again_and_what_is_over_leaves_it() {
     tokio::time::sleep(Duration::from_mins(2)).await;
     assert_eq!((hooks.projects(shard).await.map(|all| all.len()), places().await), (Ok(1), 1), "it may come back");
     assert_eq!(rig.receivers.calls.lock().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_been_over_for_a_while_leaves_the_store() {
+    let mut rig = Rig::new();
+    // By the store's clock all of it happens as long ago.
+    rig.clock.set(rig.clock.now_ms() - 2 * ms(Rhythm::default().linger));
+    rig.set(&webhooks(&[("w", "w.example", &[]), ("stays", "stays.example", &[])])).await;
+    rig.start();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let (shard, hooks) = (index::shard_of(&demo()), rig.store.hooks());
+    let entered = async || hooks.projects(shard).await.expect("memory answers").len();
+    let places = async || hooks.places(demo()).await.expect("memory answers").into_keys().collect::<Vec<_>>();
+    assert_eq!((entered().await, places().await), (1, vec!["stays".to_owned(), "w".to_owned()]));
+    rig.set(&webhooks(&[("stays", "stays.example", &[])])).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!((entered().await, places().await), (1, vec!["stays".to_owned()]));
+    rig.set(&json!({})).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!((entered().await, places().await), (0, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,6 +27,9 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// The same of short leases, as a part of them.
 const MARGIN_PART: u32 = 4;
 
+/// How long an answer is told again that the store does not take: a failover is over by then. Its receiver is not asked twice.
+pub(super) const TELL_FOR: Duration = Duration::from_mins(1);
+
 /// What a receiver's answer may hold, in events: what is more it posts itself.
 const EVENTS_MAX: usize = 100;
 
@@ -189,24 +192,43 @@ impl Brought {
         if events.is_empty() {
             events.push(json!({"type": "command.accepted"}).to_string());
         }
-        match self.commands.answers.take(lease, events).await {
-            Ok(()) => Ended::Well,
-            Err(NotTaken::Invalid(why)) => self.fail(lease, "invalid_event", &why).await,
-            Err(NotTaken::Other(why)) => {
-                // The receiver has it, and may answer yet; else its lease runs out.
-                tracing::debug!(project = %self.project, why, "what a webhook answered was not taken");
-                Ended::Well
-            }
+        if let Err(NotTaken::Invalid(why)) = self.tell(lease, &events).await {
+            return self.fail(lease, "invalid_event", &why).await;
         }
+        // Whatever became of it, the receiver has it, and may answer yet; else its lease or its deadline runs out.
+        Ended::Well
     }
 
     /// Answers the command: it would fare no better the next time.
     async fn fail(&self, lease: &Lease, code: &str, error: &str) -> Ended {
         let event = json!({"type": "command.failed", "data": {"code": code, "error": error}});
-        if let Err(why) = self.commands.answers.take(lease, vec![event.to_string()]).await {
-            tracing::debug!(project = %self.project, %why, "a command that its webhook refused was not answered");
-        }
+        // What comes of it is logged there, and a lease that was not answered runs out.
+        let _ = self.tell(lease, &[event.to_string()]).await;
         Ended::Well
+    }
+
+    /// Tells events of the command, again and again while the store does not take them: whoever posts them itself is told to
+    /// come again, and a receiver cannot be.
+    async fn tell(&self, lease: &Lease, events: &[String]) -> Result<(), NotTaken> {
+        let until = Instant::now() + TELL_FOR;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let why = match self.commands.answers.take(lease, events).await {
+                Err(NotTaken::Later(why)) => why,
+                Err(error) => {
+                    tracing::debug!(project = %self.project, %error, "what a webhook answered was not taken");
+                    return Err(error);
+                }
+                Ok(()) => return Ok(()),
+            };
+            let wait = backoff::drawn(tries, None);
+            let is_over = Instant::now() + wait >= until;
+            if is_over || self.enough.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                tracing::warn!(project = %self.project, why, "what a webhook answered is lost: the store did not take it");
+                return Err(NotTaken::Later(why));
+            }
+        }
     }
 
     /// Other runners may have it.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,12 +32,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::brought::TELL_FOR;
 use super::{Answers, CALLS_MAX, Commands, NotTaken, PLACE};
 use crate::caller::{ANSWER_BYTES_MAX, Delivered, Target};
 use crate::dispatcher::{Dispatcher, Metrics, Opened, Opening, Post, Rhythm, unix_ms};
 
 /// A lease, unless a test is about its length.
 const LEASE_MS: u64 = 30_000;
+
+/// What takes longer than this does not come.
+const HANG: Duration = Duration::from_hours(1);
 
 /// What a receiver does with calls.
 #[derive(Debug, Clone)]
@@ -104,7 +109,7 @@ impl Receivers {
         let mut calls = self.calls.subscribe();
         let is_enough =
             |calls: &Vec<(String, String)>| calls.iter().filter(|(called, _)| called == host).count() >= count;
-        let waiting = tokio::time::timeout(Duration::from_hours(1), calls.wait_for(is_enough));
+        let waiting = tokio::time::timeout(HANG, calls.wait_for(is_enough));
         assert!(waiting.await.is_ok(), "{host} was not called {count} times");
     }
 }
@@ -113,12 +118,18 @@ impl Receivers {
 struct Told {
     counter: Counter,
     answers: Mutex<Vec<(String, Vec<String>)>>,
+    /// So many of the next answers the store does not take.
+    later: AtomicU32,
 }
 
 impl Answers for Told {
-    fn take<'a>(&'a self, lease: &'a Lease, events: Vec<String>) -> BoxFuture<'a, Result<(), NotTaken>> {
+    fn take<'a>(&'a self, lease: &'a Lease, events: &'a [String]) -> BoxFuture<'a, Result<(), NotTaken>> {
         Box::pin(async move {
-            self.answers.lock().push((lease.id.clone(), events));
+            self.answers.lock().push((lease.id.clone(), events.to_vec()));
+            let less = |left: u32| left.checked_sub(1);
+            if self.later.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+                return Err(NotTaken::Later("out of memory".to_owned()));
+            }
             self.counter.settle(&lease.project, vec![lease.id.clone()]).await;
             Ok(())
         })
@@ -147,7 +158,7 @@ struct Running {
 impl Running {
     async fn end(self) {
         self.stop.cancel();
-        self.task.await.expect("it ends");
+        tokio::time::timeout(HANG, self.task).await.expect("it ends in time").expect("it ends");
     }
 }
 
@@ -168,7 +179,8 @@ impl Rig {
         let store: Arc<dyn Broker> = Arc::new(broker.clone());
         let metrics = WorkMetrics::register(&Registry::new()).expect("a registry of its own");
         let (owners, _notes) = Owners::new(store.inboxes());
-        let told = Told { counter: Counter::new(owners, metrics), answers: Mutex::default() };
+        let counter = Counter::new(owners, metrics);
+        let told = Told { counter, answers: Mutex::default(), later: AtomicU32::new(0) };
         let (receivers, told) = (Arc::default(), Arc::new(told));
         Rig { broker, clock, store, receivers, told, at_once, lease_ms: LEASE_MS, settings: HashMap::new() }
     }
@@ -208,9 +220,12 @@ impl Rig {
 
     /// Asks, as soon as a runner is there.
     async fn ask(&self, name: &str, id: &str) {
-        while self.put(name, id).await == PutAnswer::NoRunner {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let asking = async {
+            while self.put(name, id).await == PutAnswer::NoRunner {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(HANG, asking).await.expect("a runner is there");
     }
 
     async fn stands(&self, name: &str, id: &str) -> Standing {
@@ -260,7 +275,8 @@ async fn one_projects_commands_have_so_many_turns() {
     running.end().await;
     assert_eq!(rig.told.answers.lock().len(), 50);
     drop(rig);
-    assert_eq!(counting.await.expect("it counted"), CALLS_MAX as usize);
+    let most = tokio::time::timeout(HANG, counting).await.expect("it ends with the receivers");
+    assert_eq!(most.expect("it counted"), CALLS_MAX as usize);
 }
 
 #[tokio::test(start_paused = true)]
@@ -366,6 +382,45 @@ async fn an_answer_that_is_cut_fails_the_command() {
     let event: Value = serde_json::from_str(&events[0]).expect("JSON");
     assert_eq!((id.as_str(), events.len(), &event["type"]), ("c-1", 1, &json!("command.failed")));
     assert_eq!(event["data"]["code"], "answer_cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_store_does_not_take_is_told_again_and_asked_for_once() {
+    let mut rig = Rig::new(8);
+    rig.set("demo", &commands_to("quick.example", 16)).await;
+    let done = json!({"events": [{"type": "command.completed"}]}).to_string();
+    rig.receivers.does("quick.example", Does::Answers(taken(done, false)));
+    let running = rig.start();
+    rig.told.later.store(3, Ordering::SeqCst);
+    rig.ask("demo", "c-1").await;
+    tokio::time::sleep(TELL_FOR).await;
+    let told = ("c-1".to_owned(), vec![json!({"type": "command.completed"}).to_string()]);
+    assert_eq!(*rig.told.answers.lock(), vec![told; 4]);
+    assert_eq!(
+        (rig.stands("demo", "c-1").await, rig.receivers.calls_of("quick.example").len()),
+        (Standing::Unknown, 1)
+    );
+    // One that stops waits for no store.
+    rig.told.later.store(u32::MAX, Ordering::SeqCst);
+    rig.ask("demo", "c-2").await;
+    rig.receivers.called("quick.example", 2).await;
+    let before = Instant::now();
+    running.end().await;
+    assert!(before.elapsed() < TELL_FOR / 2, "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_store_does_not_take_holds_nobody_up_for_ever() {
+    let mut rig = Rig { lease_ms: 600_000, ..Rig::new(8) };
+    rig.set("demo", &commands_to("quick.example", 16)).await;
+    let running = rig.start();
+    rig.told.later.store(u32::MAX, Ordering::SeqCst);
+    rig.ask("demo", "c-1").await;
+    tokio::time::sleep(2 * TELL_FOR).await;
+    let tries = rig.told.answers.lock().len();
+    tokio::time::sleep(TELL_FOR).await;
+    assert_eq!(rig.told.answers.lock().len(), tries);
+    running.end().await;
 }
 
 #[tokio::test(start_paused = true)]

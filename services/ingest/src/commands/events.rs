@@ -80,7 +80,7 @@ pub(crate) async fn publish(
         let lease = leased(path, &params, subject(&inner, &grant))?;
         let to_everyone = params.is("to", "everyone", "asker")?;
         let texts = texts(&inner, &headers, body).await?;
-        taken(&inner, &grant, &lease, &texts, to_everyone).await
+        taken(&inner, &grant, &lease, &texts, (to_everyone, None)).await
     };
     match answered.await {
         Ok(response) => {
@@ -122,7 +122,8 @@ async fn texts(inner: &Inner, headers: &HeaderMap, body: Body) -> Result<Vec<Str
     Ok(all)
 }
 
-/// Takes events for the command of a lease, each as its JSON.
+/// Takes events for the command of a lease, each as its JSON. Under an idempotency key those without an id get the same one
+/// each time.
 ///
 /// # Errors
 /// Whatever a request with them is refused with.
@@ -131,7 +132,7 @@ pub(crate) async fn taken(
     grant: &Grant,
     lease: &Lease,
     texts: &[String],
-    to_everyone: bool,
+    (to_everyone, key): (bool, Option<&str>),
 ) -> Result<Response, Rejected> {
     let told = match inner.counter.told(lease).await {
         Ok(told) => told,
@@ -139,7 +140,7 @@ pub(crate) async fn taken(
     };
     let settings = inner.settings(&lease.project).await.map_err(|away| Rejected::from(&away))?;
     let to_everyone = to_everyone || tidings_commands::answers_are_for_everyone(&settings.settings);
-    let events = events(inner, (lease, grant), texts, &told, &settings, to_everyone).await?;
+    let events = events(inner, (lease, grant), (texts, key), &told, &settings, to_everyone).await?;
     let facts = Facts::of(&events);
     let weight = facts.weight();
     if weight > inner.weight_max {
@@ -218,7 +219,7 @@ async fn stands(
 async fn events(
     inner: &Inner,
     (lease, grant): (&Lease, &Grant),
-    texts: &[String],
+    (texts, key): (&[String], Option<&str>),
     told: &Told,
     settings: &Effective,
     to_everyone: bool,
@@ -228,7 +229,7 @@ async fn events(
         .zip(0..)
         .map(|(text, index)| splice::fill(text, told, &lease.runner).map_err(|fault| fault.at(index)));
     let filled: Vec<String> = filled.collect::<Result<_, Fault>>()?;
-    let events = parsed(inner, lease, &format!("[{}]", filled.join(",")))?;
+    let events = parsed(inner, lease, &format!("[{}]", filled.join(",")), key)?;
     // Redaction makes state and text anew: what an event is for, and what its guard says, comes behind it.
     let redacted = inner.redact(settings, events).await.into_iter().zip(0..);
     let redacted = redacted.map(|(event, index)| event.map_err(|fault| fault.at(index)));
@@ -242,7 +243,7 @@ async fn events(
     Ok(events)
 }
 
-fn parsed(inner: &Inner, lease: &Lease, json: &str) -> Result<Vec<wire::Event>, Fault> {
+fn parsed(inner: &Inner, lease: &Lease, json: &str, key: Option<&str>) -> Result<Vec<wire::Event>, Fault> {
     let mut ids = Ids::default();
     let mut next_id = || ids.next();
     let mut intake = Intake {
@@ -251,7 +252,7 @@ fn parsed(inner: &Inner, lease: &Lease, json: &str) -> Result<Vec<wire::Event>, 
         next_id: &mut next_id,
         default_runner: Some(&lease.runner),
         default_traceparent: None,
-        idempotency_key: None,
+        idempotency_key: key,
     };
     intake::parse_body(json.as_bytes(), &mut intake)
 }

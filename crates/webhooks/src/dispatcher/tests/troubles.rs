@@ -82,7 +82,7 @@ async fn a_stop_that_falls_into_a_round_ends_it() {
     odd.hangs.store(true, Ordering::SeqCst);
     tokio::time::sleep(SETTLED).await;
     stop.cancel();
-    task.await.expect("it ends");
+    ended(task).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +229,7 @@ async fn what_is_not_for_it_is_passed_for_good() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.record("w").await.at, quiet, "not each time");
     stop.cancel();
-    task.await.expect("it ends");
+    ended(task).await;
     assert_eq!(rig.record("w").await.at.n(), quiet.n() + 1, "and at the end");
 }
 
