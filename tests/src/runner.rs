@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -21,6 +21,9 @@ use crate::wait::within;
 
 /// Pause of a runner before it sends a batch again.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// A batch that nobody took for so long is taken by nobody: longer than any trouble that a test makes.
+const NEVER_AFTER: Duration = Duration::from_mins(5);
 
 /// All acknowledged events. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -152,7 +155,11 @@ impl Runner {
     }
 
     /// Posts one batch until it is acknowledged.
+    ///
+    /// # Panics
+    /// When it is refused for good, or by everybody for longer than [`NEVER_AFTER`].
     pub async fn post_batch(&mut self, batch: &[Value]) {
+        let begun = Instant::now();
         let mut ingest = self.ingests.pick(&mut self.rng);
         loop {
             match self.try_post(ingest, batch).await {
@@ -163,6 +170,7 @@ impl Runner {
                 }
                 Err(trouble) => {
                     assert!(!trouble.is_final, "a sound batch was refused: {}", trouble.what);
+                    assert!(begun.elapsed() < NEVER_AFTER, "a batch is taken by nobody: {}", trouble.what);
                     self.trouble.again += 1;
                     tokio::time::sleep(AGAIN_AFTER).await;
                     // Elsewhere, where there is an elsewhere.

@@ -14,6 +14,8 @@ GOLDEN = CHART / "ci/golden"
 BINARY = os.environ["BINARY"]
 RELEASE = NAMESPACE = "tidings"
 CARRIERS = ("tidings/templates/dashboards.yaml", "tidings/templates/prometheusrule.yaml")
+# How many seconds anything may take: a bound that tells a hang from a slow machine.
+PATIENCE = 240
 PRESETS = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
 
 
@@ -29,7 +31,7 @@ def helm():
 
 
 def run(*command, **options):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=PATIENCE, **options)
 
 
 def values_of(preset):

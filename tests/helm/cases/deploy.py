@@ -13,7 +13,7 @@ import urllib.request
 
 import yaml
 
-from .chart import BINARY, CHART, ROOT, helm, run, template, tool
+from .chart import BINARY, CHART, PATIENCE, ROOT, helm, run, template, tool
 
 DEPLOY = ROOT / "deploy"
 # The numeric id that the image, the chart and the image's account agree on.
@@ -81,7 +81,7 @@ class Redis(unittest.TestCase):
                             return
                     self.fail("".join(said))
                 finally:
-                    server.terminate()
+                    server.kill()
 
     def test_in_the_chart(self):
         for password in ("", "redis-password"):
@@ -177,11 +177,12 @@ class Image(unittest.TestCase):
             try:
                 url = next(line.split()[1] for line in server.stdout if line.split()[:1] == ["watch"])
                 # Not the page: builds for tests have it on the disk, those for production in the binary.
-                with urllib.request.urlopen(url + "openapi.json") as document:
+                with urllib.request.urlopen(url + "openapi.json", timeout=PATIENCE) as document:
                     self.assertIn("paths", json.load(document))
-            finally:
                 server.terminate()
-            self.assertEqual(server.wait(), 0)
+                self.assertEqual(server.wait(PATIENCE), 0)
+            finally:
+                server.kill()
 
     def test_dockerfile_agrees_with_the_repository(self):
         dockerfile = (DEPLOY / "Dockerfile").read_text()

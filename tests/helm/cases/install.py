@@ -13,8 +13,9 @@ class Install(unittest.TestCase):
         is_root = os.geteuid() == 0
         environment = os.environ | ({"AS_ROOT": "yes"} if is_root else {})
         user = [] if is_root else ["--map-root-user"]
-        command = ["unshare", *user, "--net", sys.executable, "-m", "cases.node", preset]
-        made = run(*command, cwd=ROOT / "tests/helm", env=environment, timeout=120)
+        # In a tree of processes of its own, so that no pod outlives a node that is killed.
+        own = ["unshare", *user, "--net", "--pid", "--fork", "--kill-child"]
+        made = run(*own, sys.executable, "-m", "cases.node", preset, cwd=ROOT / "tests/helm", env=environment)
         self.assertEqual(made.returncode, 0, made.stdout + made.stderr)
         said = " ".join(made.stdout.split())
         self.assertIn("an event appended through http://tidings-ingest,", said)

@@ -7,6 +7,7 @@ use serde_json::json;
 use tidings_tests::cluster::Cluster;
 use tidings_tests::http::Answer;
 use tidings_tests::tokens::{SECRET, SECRET_VARIABLE, api_key, claims, hs256, token};
+use tidings_tests::wait::within;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -116,7 +117,7 @@ async fn made_up_projects_keep_no_member_out() {
         flood.spawn(async move { get_as(gateway, &mallory, &format!("/v1/projects/made-up-{number}/snapshot")).await });
     }
     for _ in 0..32 {
-        asked.recv().await.expect("it is asked");
+        within("it is asked", asked.recv()).await.expect("it listens");
     }
     let club = "/v1/projects/club/snapshot";
     assert_eq!(get_as(gateway, &alice, club).await.status, 200);
