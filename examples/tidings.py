@@ -4,6 +4,7 @@ Python's standard library is enough. Events are posted under ids of their own, s
 command is answered under the lease that it was taken with.
 """
 
+import http.client
 import json
 import os
 import random
@@ -15,6 +16,9 @@ import urllib.request
 import uuid
 
 RETRYABLE = {408, 429, 502, 503, 504}
+
+# No answer, or one that broke off.
+BROKEN = (OSError, http.client.HTTPException)
 
 
 class Refused(Exception):
@@ -67,7 +71,7 @@ class Tidings:
         """Says that this runner takes no more commands."""
         try:
             self._request("DELETE", f"runners/{urllib.parse.quote(self.runner, safe='')}", None, attempts=1)
-        except (Refused, OSError):
+        except (Refused, *BROKEN):
             pass
 
     def _post(self, path, events, query):
@@ -86,19 +90,19 @@ class Tidings:
         while True:
             attempt += 1
             request = urllib.request.Request(url, data, headers, method=method)
-            pause = min(15.0, 0.3 * 2**attempt) * random.uniform(0.5, 1)
+            pause = min(15.0, 0.3 * 2 ** min(attempt, 6)) * random.uniform(0.5, 1)
             try:
                 with urllib.request.urlopen(request, timeout=timeout) as answer:
                     return json.loads(answer.read() or b"{}")
             except urllib.error.HTTPError as error:
                 try:
                     problem = json.loads(error.read() or b"{}")
-                except ValueError:
+                except (ValueError, *BROKEN):
                     problem = {}
                 if error.code not in RETRYABLE or attempt == attempts:
                     raise Refused(error.code, problem) from None
                 pause = max(pause, float(error.headers.get("retry-after") or 0))
-            except OSError:
+            except BROKEN:
                 if attempt == attempts:
                     raise
             time.sleep(pause)

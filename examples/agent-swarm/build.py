@@ -67,15 +67,17 @@ class Builder:
     def __init__(self, tidings, pace):
         self.tidings, self.pace, self.builds = tidings, pace, {}
 
-    def start(self, description, session=None):
-        build = Build(self.tidings, description, self.pace, session)
+    def start(self, description, pace=None, session=None):
+        build = Build(self.tidings, description, self.pace if pace is None else pace, session)
         self.builds[build.session] = build
         threading.Thread(target=build.run, daemon=True).start()
         return build.session
 
     def create(self, command):
         # Who orchestrates names the session, to watch it from the first event on.
-        session = self.start(command.data.get("description") or "a build", command.data.get("session"))
+        data = command.data
+        pace = float(data.get("seconds_per_stage", self.pace))
+        session = self.start(data.get("description") or "a build", pace, data.get("session"))
         command.complete(session=session)
 
     def stop(self, command):

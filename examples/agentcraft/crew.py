@@ -11,12 +11,15 @@ the task that is under way. The model is a script, so that it runs without a key
 import argparse
 import os
 import pathlib
+import queue
 import sys
 import threading
 import uuid
 
 os.environ.setdefault("CREWAI_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+# Else the first run asks whether what was said may be sent to CrewAI, and waits for an answer.
+os.environ.setdefault("CREWAI_TRACING_ENABLED", "false")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from crewai import Agent, Crew, Process, Task  # noqa: E402
@@ -29,9 +32,10 @@ from crewai.events import (  # noqa: E402
     CrewKickoffFailedEvent,
     CrewKickoffStartedEvent,
     TaskCompletedEvent,
+    crewai_event_bus,
 )
 from crewai.llms.base_llm import BaseLLM  # noqa: E402
-from tidings import Tidings, work  # noqa: E402
+from tidings import Refused, Tidings, work  # noqa: E402
 
 
 QUERY = "How does a cursor over a log make reconnects harmless?"
@@ -74,7 +78,25 @@ class Listener(BaseEventListener):
 
     def __init__(self, tidings):
         self.tidings, self.session, self.query = tidings, None, None
+        # What is to be told, in the order in which it happened.
+        self.due = queue.Queue(1_000)
+        threading.Thread(target=self.tell, daemon=True).start()
         super().__init__()
+
+    def tell(self):
+        while True:
+            handler, event = self.due.get()
+            try:
+                handler(event)
+            except Refused as refused:
+                print(f"not told: {refused}")
+            finally:
+                self.due.task_done()
+
+    def finish(self):
+        """Waits until all is told that has happened."""
+        crewai_event_bus.flush()
+        self.due.join()
 
     def begin(self, session, query, tasks):
         self.session, self.query, self.tasks, self.done, self.last = session, query, tasks, 0, None
@@ -86,14 +108,23 @@ class Listener(BaseEventListener):
         self.say("log", agent, level=level, message=message, details={"logger": "crewai", "event_type": kind})
 
     def setup_listeners(self, bus):
-        @bus.on(CrewKickoffStartedEvent)
-        def _(_source, event):
+        def on(kind):
+            # The bus runs plain handlers on several threads, in no order; coroutines it begins in the order of the events.
+            def register(handler):
+                @bus.on(kind)
+                async def _(_source, event):
+                    self.due.put((handler, event))
+
+            return register
+
+        @on(CrewKickoffStartedEvent)
+        def _(event):
             self.say("session.started", title=self.query, mode="crew")
             self.say("session.progress", phase="starting", progress=0)
             self.log("info", "The crew sets out", event.type)
 
-        @bus.on(AgentExecutionStartedEvent)
-        def _(_source, event):
+        @on(AgentExecutionStartedEvent)
+        def _(event):
             name, agent = event.agent.role, slug(event.agent.role)
             task = (event.task.description or "")[:200]
             self.say("agent.started", agent, name=name, role=name)
@@ -104,31 +135,31 @@ class Listener(BaseEventListener):
                 self.say("agent.collaboration", agent, primary=self.last, secondary=name, kind="handoff", reason=reason)
             self.last = name
 
-        @bus.on(AgentExecutionCompletedEvent)
-        def _(_source, event):
+        @on(AgentExecutionCompletedEvent)
+        def _(event):
             name, agent = event.agent.role, slug(event.agent.role)
             self.say("agent.status", agent, name=name, status="completed", progress=100, message="Done")
             self.say("output", agent, content=str(event.output), kind="crew_output")
             self.log("info", f"{name} is done", event.type, agent)
             self.say("agent.finished", agent, outcome="completed")
 
-        @bus.on(AgentExecutionErrorEvent)
-        def _(_source, event):
+        @on(AgentExecutionErrorEvent)
+        def _(event):
             name, agent = event.agent.role, slug(event.agent.role)
             self.say("agent.status", agent, name=name, status="failed", progress=0, message=str(event.error))
             self.log("error", str(event.error), event.type, agent)
 
-        @bus.on(TaskCompletedEvent)
-        def _(_source, _event):
+        @on(TaskCompletedEvent)
+        def _(_event):
             self.done += 1
             self.say("session.progress", phase="working", progress=round(100 * self.done / self.tasks))
 
-        @bus.on(CrewKickoffCompletedEvent)
-        def _(_source, event):
+        @on(CrewKickoffCompletedEvent)
+        def _(event):
             self.say("session.completed", result=str(event.output))
 
-        @bus.on(CrewKickoffFailedEvent)
-        def _(_source, event):
+        @on(CrewKickoffFailedEvent)
+        def _(event):
             if STOP.is_set():
                 self.say("session.cancelled", reason="stopped")
             else:
@@ -150,13 +181,15 @@ class Crews:
             for role, goal in roles
         ]
         tasks = [Task(description=query, expected_output="a line", agent=agent) for agent in agents]
-        self.listener.begin(session, query, len(tasks))
         STOP.clear()
+        self.listener.begin(session, query, len(tasks))
         crew = Crew(agents=agents, tasks=tasks, process=Process.sequential, verbose=False, task_callback=end_if_stopped)
         try:
             return str(crew.kickoff())
         except Stopped:
             return None
+        finally:
+            self.listener.finish()
 
     def create(self, command):
         if not self.free.acquire(blocking=False):

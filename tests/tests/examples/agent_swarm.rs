@@ -10,7 +10,9 @@ async fn a_build_is_started_stopped_and_started_again() {
     let cluster = dashboard::cluster().await;
     let alice = Dashboard::of(&cluster);
     let _runner = folder::start("agent-swarm/build.py", &cluster, &["--seconds-per-stage", "0.1"], &[]);
-    let create = json!({"type": "session.create", "data": {"description": "a shop", "session": "shop"}});
+    // So slow that it is still under way when it is stopped, whatever the machine.
+    let shop = json!({"description": "a shop", "session": "shop", "seconds_per_stage": 600});
+    let create = json!({"type": "session.create", "data": shop});
     let answer = alice.ask(create).await;
     assert_eq!((&answer["type"], &answer["data"]["result"]["session"]), (&json!("command.completed"), &json!("shop")));
     alice.event("session.stage", "shop").await;

@@ -29,6 +29,20 @@ async fn a_crew_is_watched_from_kickoff_to_its_result() {
         [(&json!("researcher"), &json!("A cursor is a place in a log.")), (&json!("writer"), &json!(last))]
     );
     assert_eq!(alice.event("agent.collaboration", session).await["data"]["secondary"], "Writer");
+    let all = alice.get("/events?after=start&limit=1000").await["events"].take();
+    let told: Vec<_> = all.as_array().expect("events").iter().filter_map(|event| event["type"].as_str()).collect();
+    let begins = ["agent.started", "agent.status", "log"];
+    let ends = ["agent.status", "output", "log", "agent.finished", "session.progress"];
+    let order = [
+        &["session.started", "session.progress", "log"],
+        &begins[..],
+        &ends,
+        &begins,
+        &["agent.collaboration"],
+        &ends,
+        &["session.completed"],
+    ];
+    assert_eq!(told, order.concat(), "in the order in which it happened");
     let state = alice.get("/snapshot").await["state"]["sessions"][session].clone();
     assert_eq!(
         (&state["status"], &state["agents"]["writer"]["status"]),

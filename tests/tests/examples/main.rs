@@ -8,3 +8,4 @@ mod dashboard;
 mod folder;
 mod ollama;
 mod pygent;
+mod retries;
