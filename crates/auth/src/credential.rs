@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use tidings_protocol::secret::Secret;
+
 use crate::key::KEY_PREFIX;
 use crate::refusal::{Reason, Refusal};
 
@@ -70,28 +72,6 @@ impl fmt::Debug for Credential {
             Credential::Token(_) => "Token([redacted])",
             Credential::Key(_) => "Key([redacted])",
         })
-    }
-}
-
-/// A secret of the configuration. Its text is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Holds the secret.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The text, for who must have it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }
 

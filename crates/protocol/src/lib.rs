@@ -21,6 +21,7 @@ pub mod position;
 pub mod problem;
 pub mod project;
 pub mod redact;
+pub mod secret;
 pub mod settings;
 pub mod snapshot;
 pub mod timestamp;

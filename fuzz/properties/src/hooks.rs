@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 use tidings_dialects::claude_code::{self, Decision};
-use tidings_protocol::intake::{Intake, parse_body};
-use tidings_protocol::limits::{EventLimits, NAME_BYTES_MAX};
+use tidings_protocol::limits::NAME_BYTES_MAX;
 
 const FRESH: &str = "01JD0000000000000000000000";
 const DEADLINE: &str = "2026-11-20T09:05:00.000Z";
@@ -62,20 +61,7 @@ fn taken(hook: &Value, events: &[Value]) {
     }
     let body = Value::from(events.to_vec()).to_string();
     assert!(body.len() <= EVENTS_BYTES_MAX, "{} bytes", body.len());
-    let mut ids = 0;
-    let mut next_id = || {
-        ids += 1;
-        format!("01JD00000000000000000000{ids:02}")
-    };
-    let mut intake = Intake {
-        limits: &EventLimits::default(),
-        received_ms: 1_795_165_200_123,
-        next_id: &mut next_id,
-        default_runner: None,
-        default_traceparent: None,
-        idempotency_key: None,
-    };
-    let taken = parse_body(body.as_bytes(), &mut intake);
+    let taken = crate::intake::judged(body.as_bytes());
     let is_unsound = |name: &str| hook[name].as_str().is_some_and(|text| text.chars().any(char::is_control));
     assert!(taken.is_ok() || NAMES.into_iter().any(is_unsound), "{taken:?}");
 }

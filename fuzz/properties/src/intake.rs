@@ -37,13 +37,17 @@ struct Beside<'a> {
 }
 
 fn with<R>(beside: Beside<'_>, run: impl FnOnce(&mut Intake<'_>) -> R) -> R {
+    within(&LIMITS, beside, run)
+}
+
+fn within<R>(limits: &EventLimits, beside: Beside<'_>, run: impl FnOnce(&mut Intake<'_>) -> R) -> R {
     let mut ids = 0;
     let mut next_id = || {
         ids += 1;
         format!("01JD00000000000000000000{ids:02}")
     };
     run(&mut Intake {
-        limits: &LIMITS,
+        limits,
         received_ms: 1_795_165_200_123,
         next_id: &mut next_id,
         default_runner: beside.runner,
@@ -55,6 +59,11 @@ fn with<R>(beside: Beside<'_>, run: impl FnOnce(&mut Intake<'_>) -> R) -> R {
 /// The native events of a body, where it is taken.
 pub(crate) fn taken(body: &[u8]) -> Option<Vec<wire::Event>> {
     with(Beside::default(), |intake| parse_body(body, intake)).ok()
+}
+
+/// What becomes of a body in the limits that services have by default.
+pub(crate) fn judged(body: &[u8]) -> Result<Vec<wire::Event>, Fault> {
+    within(&EventLimits::default(), Beside::default(), |intake| parse_body(body, intake))
 }
 
 /// Native events: a line is a body of one event; whatever is taken is JSON, no larger than what was sent, taken again as

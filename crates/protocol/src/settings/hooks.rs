@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
 use crate::filter::Filter;
+pub use crate::secret::{REDACTED, Secret};
 
 /// Most webhooks of one project, that of its commands not counted.
 pub const WEBHOOKS_MAX: usize = 8;
@@ -38,9 +39,6 @@ pub const IN_HAND_MAX: u32 = 1_000;
 
 /// Commands that a webhook has in hand at a time, unless its settings say how many.
 pub const IN_HAND_DEFAULT: u32 = 16;
-
-/// What is shown in the place of a secret. Given back in a change it leaves the secret as it is.
-pub const REDACTED: &str = "[redacted]";
 
 /// Webhooks by their names, which are of 1 to [`WEBHOOK_NAME_BYTES_MAX`] letters, digits, dots, underscores and hyphens, a
 /// letter or digit first.
@@ -83,35 +81,6 @@ pub struct CommandWebhook {
     /// What they are signed with as well, while the receiver goes over to a new secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_secret: Option<Secret>,
-}
-
-/// A secret that deliveries are signed with. Neither printed nor serialised.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Holds a secret; its length is the caller's matter.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The text, for who signs with it or stores it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
-    }
 }
 
 /// Where a webhook is: `https` or `http`, with a host, and without user, password and fragment. Printed without path and
