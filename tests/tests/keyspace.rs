@@ -353,6 +353,7 @@ async fn check_inbox(client: &Client, broker: &RedisBroker) {
         max: 0,
         in_hand_max: 16,
         lease_ms: 30_000,
+        goes_on: false,
     };
     let inboxes = broker.inboxes();
     inboxes.take(project(), take).await.expect("an answer");

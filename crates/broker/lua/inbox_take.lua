@@ -1,15 +1,16 @@
 -- inbox_take.lua: a runner is there, and takes what waits for it. inbox.lua stands before it.
 --
 -- ARGV  8 runner, 9 subject, 10 ms for which it is there, 11 most that it takes, 12 most that it has then, 13 ms to accept,
---       14 runners that may be known, 15 commands of a queue looked at beyond those that are wanted; then capabilities
+--       14 runners that may be known, 15 commands of a queue looked at beyond those that are wanted, 16 whether it looks
+--       further (1 or 0); then capabilities
 --
--- Answers: taken | anothers | full, when the index had it last, the time, what it has beside; then id, lease, until,
+-- Answers: taken | anothers | full | gone, when the index had it last, the time, what it has beside; then id, lease, until,
 --          deadline, asker, body of each
 
 local name, subject = ARGV[8], ARGV[9]
 local wanted, hand_max, lease_ms = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local capabilities = {}
-for i = 16, #ARGV do capabilities[#capabilities + 1] = ARGV[i] end
+for i = 17, #ARGV do capabilities[#capabilities + 1] = ARGV[i] end
 
 open(true, false)
 sweep(SWEPT_MAX)
@@ -20,6 +21,7 @@ local function answer(word, beside)
 end
 
 local known = load('r:' .. name)
+if ARGV[16] == '1' and not (known and known.subject == subject and now < known.till) then return answer('gone') end
 local ttl = tonumber(ARGV[10])
 local runner = { subject = subject, capabilities = table.concat(capabilities, '\n'), till = now + ttl, ttl = ttl }
 if known then

@@ -82,6 +82,8 @@ pub struct Handed {
     pub commands: Vec<Command>,
     /// What it has now, with these.
     pub in_hand: u32,
+    /// It said good-bye, or lapsed, while it waited: nothing is handed to it until it asks anew.
+    pub is_gone: bool,
 }
 
 /// Why a lease is of no use.
@@ -112,7 +114,8 @@ impl Counter {
         Counter(Arc::new(Inner { inboxes, lines, owners, remembered: Mutex::default(), metrics }))
     }
 
-    /// Says that a runner is there, and hands it what waits; waits for something until `until`, or `stop`.
+    /// Says that a runner is there, and hands it what waits; waits for something until `until`, or `stop`. That it is there is
+    /// said by the first look alone, so that a request which its runner has left behind keeps nobody there.
     ///
     /// Dropped before it is ready, commands may be leased that nobody is told of: they are handed out again when their lease
     /// runs out.
@@ -122,7 +125,7 @@ impl Counter {
     pub async fn take(
         &self,
         project: &Project,
-        take: Take,
+        mut take: Take,
         until: Instant,
         stop: &CancellationToken,
     ) -> Result<Handed, Refusal> {
@@ -145,7 +148,9 @@ impl Counter {
                     return Err(Refusal::new(ErrorCode::RunnerTaken, detail));
                 }
                 Here::Full => return Err(Refusal::new(ErrorCode::Busy, "as many runners are there as may be")),
+                Here::Gone => return Ok(Handed { is_gone: true, ..Handed::default() }),
             };
+            take.goes_on = true;
             let was_full = std::mem::replace(&mut is_full, in_hand >= take.in_hand_max);
             if let Some(place) = &mut place {
                 if is_full { place.pass_on(&wants(&take, is_full)) } else { place.looked() }
@@ -193,7 +198,7 @@ impl Counter {
                 tracing::debug!(%project, %error, "notices were not settled");
             }
         }
-        Handed { commands, in_hand: in_hand.saturating_add(kept) }
+        Handed { commands, in_hand: in_hand.saturating_add(kept), is_gone: false }
     }
 
     /// What was asked with the command of this lease. It may have been lost meanwhile: [`Counter::step`] says so.

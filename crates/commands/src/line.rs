@@ -2,7 +2,8 @@
 //!
 //! A wake-up says whom it concerns. What one runner can do wakes one, who has stood longest; what is said of somebody wakes
 //! him. So a command costs the store about one look of each process, however many wait. Who was woken and does not look
-//! (its client went, its hands are full) passes it on to the next.
+//! (its client went, its hands are full) passes it on to the next. That a client went need not be known: a runner that comes
+//! back may have left a request behind that still waits, so of one runner's requests the last is woken.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
@@ -106,8 +107,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Stands in line for these, behind all others who do. Done before each look, so that nothing comes in between: the look
-    /// sees to what he was woken for.
+    /// Stands in line for these, behind all others who came before. Done before each look, so that nothing comes in between:
+    /// the look sees to what he was woken for.
     pub(crate) fn stand(&mut self, wants: &[Word<'_>]) {
         self.covers.extend(self.room.line.stand(self.id, wants));
     }
@@ -198,13 +199,22 @@ impl Standing {
         }
     }
 
-    /// Who has stood longest for what one of them can do.
+    /// Who has stood longest for what one of them can do, in his last request.
     fn wake_first(&mut self, word: String) {
-        let Some(id) = self.by_word.get(&word).and_then(BTreeSet::first).copied() else { return };
+        let Some(standing) = self.by_word.get(&word) else { return };
+        let Some(id) = standing.first().map(|first| self.last_of_his(*first, standing)) else { return };
         self.step_out(id);
         let Some(waiter) = self.waiters.get_mut(&id) else { return };
         waiter.owes.push(word);
         waiter.bell.notify_one();
+    }
+
+    /// Of those who stand there, the last request of the runner whose request this is.
+    fn last_of_his(&self, id: u64, standing: &BTreeSet<u64>) -> u64 {
+        let wants = self.waiters.get(&id).map(|waiter| waiter.wants.as_slice()).unwrap_or_default();
+        let own = wants.iter().find(|want| matches!(words(want.as_bytes()).as_deref(), Some([Word::Runner(_)])));
+        let his = own.and_then(|own| self.by_word.get(own)).into_iter().flatten();
+        his.rev().find(|his| standing.contains(his)).copied().unwrap_or(id)
     }
 
     /// All who stand for what is said of them.
@@ -282,6 +292,26 @@ mod tests {
         a.stand(&[CHAT]);
         line.lost();
         assert!(is_woken(&a));
+    }
+
+    #[tokio::test]
+    async fn of_one_runners_requests_the_last_is_woken() {
+        let lines = lines();
+        let [mut left, mut other, mut full, mut back] = places(&lines).await;
+        left.stand(&[CHAT, Word::Runner("a")]);
+        other.stand(&[CHAT, Word::Runner("b")]);
+        back.stand(&[CHAT, Word::Runner("a")]);
+        // Another of its requests, which cannot take it.
+        full.stand(&[Word::Runner("a"), Word::Hand("a")]);
+        let line = left.room.line.clone();
+        let said = || {
+            line.message(Bytes::from_static(b"cchat"));
+            [&left, &other, &full, &back].map(is_woken)
+        };
+        assert_eq!(said(), [false, false, false, true], "it came back");
+        assert_eq!(said(), [true, false, false, false]);
+        assert_eq!(said(), [false, true, false, false]);
+        assert_eq!(said(), [false; 4]);
     }
 
     #[tokio::test]

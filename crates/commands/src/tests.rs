@@ -86,6 +86,7 @@ impl Rig {
             max: 100,
             in_hand_max: 100,
             lease_ms: 30_000,
+            goes_on: false,
         };
         match self.store.memory.take(name(project), take).await.expect("memory answers") {
             Here::Taken { commands, .. } => commands.into_iter().map(|leased| leased.id).collect(),

@@ -177,6 +177,7 @@ impl Runner {
             max,
             in_hand_max,
             lease_ms: self.commands.lease_ms,
+            goes_on: false,
         };
         let until = Instant::now() + TAKE_EVERY;
         match self.commands.counter.take(&self.project, take, until, enough).await {

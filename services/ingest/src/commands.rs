@@ -248,6 +248,7 @@ impl Wish {
             max: self.limit,
             in_hand_max: self.in_hand,
             lease_ms: inner.commands.lease_ms,
+            goes_on: false,
         }
     }
 }

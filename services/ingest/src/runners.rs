@@ -220,6 +220,7 @@ async fn takes(
         max: 0,
         in_hand_max: 1,
         lease_ms: inner.commands.lease_ms,
+        goes_on: false,
     };
     match inner.counter.take(project, take, Instant::now(), &inner.stop).await {
         // It is there all the same, and says so again.

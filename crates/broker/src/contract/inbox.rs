@@ -34,7 +34,7 @@ use runners::{
     sessions_of_a_lapsed_runner_are_told_until_they_are_forgotten, so_many_runners_are_known,
     what_a_lapsed_runner_had_accepted_is_lost, what_a_lapsed_runner_had_not_accepted_waits_again,
     what_is_bound_to_a_lapsed_runner_is_lost, who_comes_back_has_what_it_had, who_leaves_has_lapsed,
-    who_was_heard_of_longest_ago_is_forgotten_first, who_works_is_there,
+    who_looks_further_is_not_brought_back, who_was_heard_of_longest_ago_is_forgotten_first, who_works_is_there,
 };
 use waking::{
     a_cleared_inbox_holds_nothing, a_deleted_projects_commands_are_not_put_again,
@@ -66,6 +66,7 @@ super::cases! {
     more_that_is_due_than_one_call_tells
     names_and_bodies_are_bounded
     a_runners_name_is_its_own
+    who_looks_further_is_not_brought_back
     so_many_runners_are_known
     what_a_lapsed_runner_had_accepted_is_lost
     what_a_lapsed_runner_had_not_accepted_waits_again
@@ -236,6 +237,7 @@ fn asks(runner: &str, capabilities: &[&str], max: u32) -> Take {
         max,
         in_hand_max: 1_000,
         lease_ms: LEASE_MS,
+        goes_on: false,
     }
 }
 

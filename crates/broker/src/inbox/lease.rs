@@ -22,6 +22,9 @@ pub struct Take {
     pub in_hand_max: u32,
     /// It must accept what it takes within this time.
     pub lease_ms: u64,
+    /// A further look of a request that stands already: it brings nobody back who is gone meanwhile ([`Here::Gone`]). Nobody
+    /// may be there any more to hear it.
+    pub goes_on: bool,
 }
 
 /// What a runner is told.
@@ -38,6 +41,8 @@ pub enum Here {
     Anothers,
     /// [`super::RUNNERS_MAX`] others are known.
     Full,
+    /// It looks further ([`Take::goes_on`]), and said good-bye or lapsed meanwhile, or is somebody else's now.
+    Gone,
 }
 
 /// A command that is leased.

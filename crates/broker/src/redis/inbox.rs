@@ -149,6 +149,7 @@ fn here(mut words: Words) -> Read<(Here, bool)> {
         "taken" => Here::Taken { commands: words.list(Words::leased)?, in_hand },
         "anothers" => Here::Anothers,
         "full" => Here::Full,
+        "gone" => Here::Gone,
         _ => return Err(Odd),
     };
     Ok((here, enters))
@@ -243,7 +244,7 @@ impl Inboxes for RedisBroker {
             let take = take.sound()?;
             let call = self.inbox_call(&script::INBOX_TAKE, &project).arg(&take.runner).arg(&take.subject);
             let call = call.arg(take.ttl_ms).arg(take.max).arg(take.in_hand_max).arg(take.lease_ms);
-            let call = call.arg(RUNNERS_MAX).arg(LOOKED_AT_MAX);
+            let call = call.arg(RUNNERS_MAX).arg(LOOKED_AT_MAX).arg(u8::from(take.goes_on));
             let call = all(call, &take.capabilities);
             let (here, enters) = self.inbox_answer(call, here).await?;
             if enters && let Err(error) = self.enter_inbox(&project).await {

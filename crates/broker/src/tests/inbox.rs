@@ -105,6 +105,7 @@ impl World {
             max: self.random.random_range(0..5),
             in_hand_max: self.random.random_range(0..8),
             lease_ms: self.random.random_range(0..800),
+            goes_on: self.random.random_bool(0.2),
         }
     }
 
@@ -143,6 +144,7 @@ impl World {
                     }
                     Here::Anothers => self.count("another's"),
                     Here::Full => panic!("{at}: few runners"),
+                    Here::Gone => self.count("gone"),
                 }
             }
             17..22 if !self.leases.is_empty() => self.answer(at).await,
@@ -314,6 +316,7 @@ fn asks(max: u32) -> Take {
         max,
         in_hand_max: 16,
         lease_ms: 30_000,
+        goes_on: false,
     }
 }
 

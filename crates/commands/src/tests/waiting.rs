@@ -49,6 +49,7 @@ impl Crowd {
             max: 1,
             in_hand_max: 1,
             lease_ms: 600_000,
+            goes_on: false,
         };
         let (counter, stop) = (self.counter.clone(), self.stop.clone());
         let until = Instant::now() + Duration::from_secs(4);
@@ -102,6 +103,20 @@ async fn a_command_costs_one_look_however_many_wait() {
     crowd.store.clear(name("p")).await.expect("memory answers");
     settle().await;
     assert_eq!(crowd.store.calls(), 1 + WAITING - 21, "an inbox that is emptied concerns all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_said_good_bye_is_not_kept_by_what_still_waits_for_him() {
+    let mut crowd = Crowd::new();
+    crowd.comes(0, "chat");
+    settle().await;
+    let there = async || crowd.store.due(name("p")).await.expect("memory answers").runners;
+    assert_eq!(there().await, 1);
+    assert!(crowd.counter.leave(&name("p"), "r-0", "s").await.expect("memory answers"));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let handed = crowd.waits.try_join_next().expect("it waits no longer").expect("it ran");
+    assert!(handed.is_gone && handed.commands.is_empty());
+    assert_eq!(crowd.store.due(name("p")).await.expect("memory answers").runners, 0, "nor does a look bring him back");
 }
 
 #[tokio::test(start_paused = true)]

@@ -151,7 +151,9 @@ impl Stream {
             }
             handed = loop {
                 let until = Instant::now() + HEARTBEAT;
-                match self.inner.counter.take(&self.project, self.take.clone(), until, &self.inner.stop).await {
+                let take = Take { goes_on: true, ..self.take.clone() };
+                match self.inner.counter.take(&self.project, take, until, &self.inner.stop).await {
+                    Ok(handed) if handed.is_gone => return,
                     Ok(handed) => break handed,
                     Err(refusal) if refusal.code.is_retryable() => tokio::time::sleep(RETRY).await,
                     Err(_) => return,

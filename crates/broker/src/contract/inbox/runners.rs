@@ -34,6 +34,24 @@ pub(super) async fn so_many_runners_are_known(subject: &mut dyn Subject) {
     inbox.come("one more", &["chat"]).await;
 }
 
+pub(super) async fn who_looks_further_is_not_brought_back(subject: &mut dyn Subject) {
+    let inbox = Inbox::of(subject);
+    let further = || Take { goes_on: true, ..asks("r", &["chat"], 5) };
+    assert_eq!(inbox.take(further()).await, Here::Gone, "it was never there");
+    inbox.come("r", &["chat"]).await;
+    pass(subject, TTL_MS - 1);
+    inbox.queue(command("1", "chat")).await;
+    assert!(matches!(inbox.take(further()).await, Here::Taken { commands, .. } if commands.len() == 1));
+    pass(subject, TTL_MS - 1);
+    let others = Take { subject: "somebody else".into(), ..further() };
+    assert_eq!((inbox.due().await.runners, inbox.take(others).await), (1, Here::Gone), "it stays there by that");
+    inbox.leave("r", "subject of r").await;
+    assert_eq!((inbox.take(further()).await, inbox.due().await.runners), (Here::Gone, 0), "it said good-bye");
+    inbox.come("r", &["chat"]).await;
+    pass(subject, TTL_MS);
+    assert_eq!((inbox.take(further()).await, inbox.due().await.runners), (Here::Gone, 0), "it lapsed");
+}
+
 pub(super) async fn what_a_lapsed_runner_had_accepted_is_lost(subject: &mut dyn Subject) {
     let inbox = Inbox::of(subject);
     let start_ms = subject.clock().now_ms();

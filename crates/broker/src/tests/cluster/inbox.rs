@@ -126,6 +126,7 @@ impl Scene {
             max,
             in_hand_max: 1_000,
             lease_ms: 600_000,
+            goes_on: false,
         };
         let commands = match self.broker.take(self.project.clone(), take).await {
             Ok(Here::Taken { commands, .. }) => commands,

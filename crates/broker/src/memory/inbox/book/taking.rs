@@ -11,6 +11,10 @@ impl Book {
         self.entered = true;
         self.sweep(now_ms, SWEPT_MAX);
         let runner = take.runner;
+        let is_his = |known: &Runner| known.subject == take.subject && now_ms < known.until_ms;
+        if take.goes_on && !self.runners.get(&runner).is_some_and(is_his) {
+            return Here::Gone;
+        }
         let mut until_ms = now_ms.saturating_add(take.ttl_ms);
         match self.runners.get(&runner) {
             // Somebody else's things are not his who comes next.
