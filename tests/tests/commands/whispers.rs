@@ -85,6 +85,8 @@ async fn no_dialect_tells_an_answer_to_anybody_else() {
         clients.push((user, [craft, swarm, session, native, socket_io]));
     }
 
+    // To connect them all may have taken longer than it is there by its last word.
+    runner.is_there().await;
     let asked = http::client().post(format!("http://{}/v1/projects/{PROJECT}/commands", gateways[0]));
     let asked = asked.bearer_auth(token("alice", PROJECT, "command")).header("content-type", "application/json");
     let asked = asked.body(json!({"type": "chat", "id": "c-1", "session": "s"}).to_string());
