@@ -47,6 +47,7 @@ export class Runner {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(events),
+      signal: AbortSignal.timeout(PATIENCE_MS),
     });
     if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
     return answer.json();
@@ -55,7 +56,7 @@ export class Runner {
   /** Deletes a session; resolves when it is gone. */
   async deletes(session) {
     const url = new URL(`/v1/projects/${this.project}/sessions/${session}`, serverUrl());
-    const answer = await fetch(url, { method: "DELETE" });
+    const answer = await fetch(url, { method: "DELETE", signal: AbortSignal.timeout(PATIENCE_MS) });
     if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
   }
 }

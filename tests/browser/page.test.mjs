@@ -4,6 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Cable, Eyes, freshProject, launch, Runner, serverUrl } from "./harness.mjs";
 
+/** How long a test may take with all that it waits for: a bound for broken code, not a measure. */
+const TEST_MS = 120_000;
+
 let browser;
 before(async () => {
   serverUrl();
@@ -11,21 +14,38 @@ before(async () => {
 });
 after(() => browser?.close());
 
+/** The first test that took too long: what hangs is shared by all, and the others need not wait for it one by one. */
+let hung;
+
 /** Runs a test with a page on a fresh project; the page must come through without a fault. */
 function watch(name, body, options) {
-  test(name, async () => {
-    const project = freshProject();
-    const cable = await Cable.plugIn();
-    const eyes = await Eyes.on(browser, cable.url, project, options);
+  test(name, { timeout: TEST_MS }, async (context) => {
+    if (hung) throw new Error(`not tried, since "${hung}" hung`);
+    let isOver = false;
+    // It is aborted behind every test, too.
+    context.signal.addEventListener("abort", () => isOver || (hung ??= name));
     try {
-      await eyes.linkSays("Live");
-      await body({ eyes, cable, project, runner: new Runner(project) });
-      assert.deepEqual(eyes.faults, []);
+      await look(body, options);
     } finally {
-      await eyes.context.close();
-      cable.unplug();
+      isOver = true;
     }
   });
+}
+
+async function look(body, options) {
+  const project = freshProject();
+  const cable = await Cable.plugIn();
+  let eyes;
+  try {
+    eyes = await Eyes.on(browser, cable.url, project, options);
+    await eyes.linkSays("Live");
+    await body({ eyes, cable, project, runner: new Runner(project) });
+    assert.deepEqual(eyes.faults, []);
+  } finally {
+    // Whatever failed: a cable that stays plugged in keeps the whole run from ending.
+    cable.unplug();
+    await eyes?.context.close();
+  }
 }
 
 watch("an empty project tells how to post, and a first event shows at once", async ({ eyes, project, runner }) => {
