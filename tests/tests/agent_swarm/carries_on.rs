@@ -148,7 +148,8 @@ async fn a_token_that_ends_closes_its_socket_and_a_new_one_goes_on() {
     let plan = Cluster::on_redis().gateways(2).set(SECRET_VARIABLE, SECRET);
     let cluster = plan.set("TIDINGS_DIALECTS__SERVE", "agent_swarm").start().await;
     let [one, two] = [0, 1].map(|index| cluster.gateways[index].address());
-    let old = short("alice", PROJECT, "read", 3);
+    // Long enough that it is greeted before, on a slow machine too.
+    let old = short("alice", PROJECT, "read", 8);
     let mut socket = Socket::open(one, &old).await;
     assert_eq!(socket.hear().await.expect("it is greeted")["type"], "connection_established");
     let code = loop {

@@ -10,12 +10,17 @@ use tidings_tests::http;
 use tidings_tests::tokens::{SECRET, SECRET_VARIABLE, token};
 use tidings_tests::wait::within;
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 
-/// What a client hears on its socket until it has heard this.
-async fn hears(gateway: SocketAddr, id: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+/// A client's socket.
+async fn open(gateway: SocketAddr, id: &str) -> WebSocketStream<TcpStream> {
     let stream = TcpStream::connect(gateway).await.expect("a connection");
     let url = format!("ws://{gateway}/ws/admin/agent-swarm/{id}?token={}", token("alice", PROJECT, "read command"));
-    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a handshake");
+    tokio_tungstenite::client_async(url, stream).await.expect("a handshake").0
+}
+
+/// What it hears, once it hears this.
+async fn hears(socket: &mut WebSocketStream<TcpStream>, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
     within(what, async {
         loop {
             let message = socket.next().await.expect("it stays open").expect("a message");
@@ -58,16 +63,19 @@ async fn who_asked_is_told_that_nobody_did_it() {
     let made = asks(gateway, Method::POST, "orchestrate", &wanted).await;
     let id = made["project_id"].as_str().expect("an id");
     let is_error = |message: &Value| message["type"] == "project_error";
-    let error = hears(gateway, id, "that it did not begin", is_error).await;
+    let error = hears(&mut open(gateway, id).await, "that it did not begin", is_error).await;
     assert_eq!((&error["project_id"], &error["error"]), (&id.into(), &"nobody answered in time".into()));
     let status = asks(gateway, Method::GET, &format!("projects/{id}/status"), &Value::Null).await;
     assert_eq!((&status["status"], &status["errors"]), (&"failed".into(), &json!(["nobody answered in time"])));
     // Whoever comes back hears of it again.
-    hears(gateway, id, "that it did not begin", is_error).await;
+    hears(&mut open(gateway, id).await, "that it did not begin", is_error).await;
 
     let id = format!("{PROJECT}:s-7");
+    let mut socket = open(gateway, &id).await;
+    // Who comes is not told lines of before: it is asked once it is known that he is there.
+    hears(&mut socket, "how things stand", |message| message["type"] == "project_started").await;
     asks(gateway, Method::POST, &format!("projects/{id}/stop"), &Value::Null).await;
-    let line = hears(gateway, &id, "a line", |message| message["type"] == "workflow_log").await;
+    let line = hears(&mut socket, "a line", |message| message["type"] == "workflow_log").await;
     assert_eq!(
         (&line["level"], &line["message"]),
         (&"error".into(), &"Project stop failed: nobody answered in time".into())
