@@ -121,6 +121,9 @@ impl Speaker {
         self.left_at = self.viewer.take().map(|viewer| viewer.at());
         self.commands.clear();
         self.early.clear();
+        // Nothing is owed any more, or its answer to the close frame would not be read.
+        self.owed = Owed::default();
+        self.unread_until = None;
     }
 
     pub(super) fn farewell(&mut self, line: &mut Line, counted: Option<CloseCode>, farewell: Farewell) {

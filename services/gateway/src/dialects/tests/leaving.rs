@@ -15,6 +15,23 @@ async fn who_drains_says_so_in_the_words_of_the_dialect() {
     assert_eq!(client.hears().await, "1012 restart");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_answers_is_heard_when_it_answers_the_good_bye() {
+    let rig = Rig::start().await;
+    // Where no viewer stands nothing is answered, and beyond some asks nothing is read.
+    let (mut client, _open) = rig.connect_waiting().await;
+    assert_eq!(client.hears().await, "hello demo");
+    for _ in 0..40 {
+        client.says("state").await;
+    }
+    rig.gateway.shared.connections.drain(rig.gateway.shared.settings.pace).await;
+    assert_eq!(client.hears().await, "1012 restart");
+    let since = tokio::time::Instant::now();
+    client.frame_out(8, &1012_u16.to_be_bytes()).await;
+    let end = tokio::time::timeout(HANG, client.socket.read_u8()).await.expect("it ends");
+    assert!(end.is_err() && since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+}
+
 /// One of the native protocol.
 fn viewer(rig: &Rig) -> Registered {
     let grant = anyone("native", &project(), Scope::Read.into());
