@@ -2,12 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use crate::wait::within;
+use crate::wait::{HANG, within};
 
 /// Lines of a process's output that are shown when a test fails.
 const SHOWN_LINES: usize = 60;
@@ -30,7 +30,8 @@ pub struct Process {
     lines: Arc<Mutex<Vec<String>>>,
     /// Counts lines, so that a wait for one wakes.
     written: watch::Receiver<usize>,
-    readers: Vec<JoinHandle<()>>,
+    /// Closed when both outputs are read to their end.
+    read: Mutex<Receiver<()>>,
 }
 
 impl Process {
@@ -44,19 +45,18 @@ impl Process {
         let count = Arc::new(count);
         let outputs: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().expect("it is piped")), Box::new(child.stderr.take().expect("it is piped"))];
-        let readers = outputs
-            .into_iter()
-            .map(|output| {
-                let (lines, count) = (lines.clone(), count.clone());
-                std::thread::spawn(move || {
-                    for line in BufReader::new(output).lines().map_while(Result::ok) {
-                        lock(&lines).push(line);
-                        count.send_modify(|count| *count += 1);
-                    }
-                })
-            })
-            .collect();
-        Process { name, child, lines, written, readers }
+        let (reading, read) = channel();
+        for output in outputs {
+            let (lines, count, reading) = (lines.clone(), count.clone(), reading.clone());
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    lock(&lines).push(line);
+                    count.send_modify(|count| *count += 1);
+                }
+                drop(reading);
+            });
+        }
+        Process { name, child, lines, written, read: Mutex::new(read) }
     }
 
     /// The process's id.
@@ -133,8 +133,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
+        // Who holds an output longer than that was started by the process, and outlives it.
+        if lock(&self.read).recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
+            println!("--- {} left somebody behind who holds its output", self.name);
         }
         if std::thread::panicking() {
             let lines = lock(&self.lines);

@@ -157,7 +157,7 @@ impl Runner {
     /// Posts one batch until it is acknowledged.
     ///
     /// # Panics
-    /// When it is refused for good, or by everybody for longer than [`NEVER_AFTER`].
+    /// When it is refused for good, or by everybody for longer than five minutes.
     pub async fn post_batch(&mut self, batch: &[Value]) {
         let begun = Instant::now();
         let mut ingest = self.ingests.pick(&mut self.rng);
